@@ -1,0 +1,1 @@
+//! Cuts what is waiting into batches.

@@ -1,0 +1,1 @@
+//! Decides each step of the commit protocol.

@@ -1,0 +1,1 @@
+//! Plans which data files to rewrite together.

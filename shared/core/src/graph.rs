@@ -1,0 +1,1 @@
+//! Binds statements into one checked, ordered pipeline.

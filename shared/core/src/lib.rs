@@ -1,0 +1,22 @@
+//! The pure heart of Headwater: the pipeline language, the graph, and every decision that a
+//! function takes.
+//!
+//! Nothing here does I/O, reads a clock or draws a random number: values come in, values go out.
+//! What a decision needs (the time, a seed, an id) is an argument. `lake`, `runtime` and the
+//! functions do what this crate decides.
+
+pub mod batch;
+pub mod commit;
+pub mod compaction;
+pub mod diagnostic;
+pub mod error;
+pub mod graph;
+pub mod model;
+pub mod name;
+pub mod project;
+pub mod refresh;
+pub mod replay;
+pub mod report;
+pub mod sql;
+pub mod trigger;
+pub mod watermark;

@@ -1,0 +1,1 @@
+//! The project file: from YAML to validated settings.

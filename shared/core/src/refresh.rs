@@ -1,0 +1,1 @@
+//! Plans how a materialized view is refreshed.

@@ -1,0 +1,1 @@
+//! Plans how recorded events are sent again: speed, duplicates, disorder, delays and corruption.

@@ -1,0 +1,1 @@
+//! The pipeline language: from text to statements.

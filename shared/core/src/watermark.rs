@@ -1,0 +1,1 @@
+//! The bound on event time.

@@ -1,0 +1,1 @@
+//! Holistic aggregates on Polars: Arrow record batches in and out.

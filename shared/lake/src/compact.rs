@@ -1,0 +1,1 @@
+//! Small files to large ones, checkpoints, log clean-up and vacuum.

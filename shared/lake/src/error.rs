@@ -1,0 +1,1 @@
+//! Errors of the lake, by what the caller does.

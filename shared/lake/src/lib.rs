@@ -1,0 +1,15 @@
+//! The lake: tables, SQL and files.
+//!
+//! The only crate that names Delta Lake, DataFusion, Parquet and object stores. It does what
+//! `headwater-core` decides.
+
+pub mod commit;
+pub mod compact;
+pub mod engine;
+pub mod error;
+pub mod flow;
+pub mod ingest;
+pub mod lake;
+pub mod storage;
+pub mod table;
+pub mod write;

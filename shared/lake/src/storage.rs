@@ -1,0 +1,1 @@
+//! The lake's root: one URL, one object store.

@@ -1,0 +1,1 @@
+//! A warm handle of one Delta table.

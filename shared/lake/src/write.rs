@@ -1,0 +1,1 @@
+//! Record batches to Parquet data files with statistics.

@@ -1,0 +1,1 @@
+//! Hosts, message sources, configuration and telemetry.

@@ -1,0 +1,11 @@
+//! All tests that link DataFusion, in one binary.
+#![cfg(test)]
+
+mod commit;
+mod compaction;
+mod engine;
+mod flows;
+mod frames;
+mod hostile;
+mod ingest;
+mod local_host;
