@@ -1,1 +1,0 @@
-//! Binds statements into one checked, ordered pipeline.
