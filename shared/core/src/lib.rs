@@ -14,6 +14,7 @@ pub mod graph;
 pub mod model;
 pub mod name;
 pub mod project;
+pub mod provenance;
 pub mod refresh;
 pub mod replay;
 pub mod report;
