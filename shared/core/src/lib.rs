@@ -13,6 +13,7 @@ pub mod error;
 pub mod graph;
 pub mod model;
 pub mod name;
+pub mod nearest;
 pub mod project;
 pub mod provenance;
 pub mod refresh;

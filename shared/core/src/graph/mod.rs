@@ -1,5 +1,7 @@
 //! Binds statements into one checked, ordered pipeline.
 
+pub mod properties;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

@@ -1,0 +1,106 @@
+//! Table properties and settings: which are known, and what about the others.
+//!
+//! Properties without a known prefix (`quality = 'silver'`) are the user's own and are kept.
+
+use crate::diagnostic::Diagnostic;
+use crate::nearest::did_you_mean;
+
+/// Key columns by which the first row of each key is kept, comma separated.
+pub const DEDUP_KEYS: &str = "headwater.dedup.keys";
+/// `false` exempts a table from full refreshes.
+pub const RESET_ALLOWED: &str = "pipelines.reset.allowed";
+
+const HEADWATER: [&str; 1] = [DEDUP_KEYS];
+const PIPELINES: [&str; 1] = [RESET_ALLOWED];
+const PIPELINES_WITHOUT_EFFECT: [&str; 6] = [
+    "pipelines.autoOptimize.managed",
+    "pipelines.autoOptimize.zOrderCols",
+    "pipelines.channel",
+    "pipelines.trigger.interval",
+    "pipelines.incompatibleViewCheck.enabled",
+    "pipelines.cdc.tombstoneGCThresholdInSeconds",
+];
+const DELTA: [&str; 13] = [
+    "delta.appendOnly",
+    "delta.checkpointInterval",
+    "delta.checkpointPolicy",
+    "delta.dataSkippingNumIndexedCols",
+    "delta.dataSkippingStatsColumns",
+    "delta.deletedFileRetentionDuration",
+    "delta.enableChangeDataFeed",
+    "delta.enableExpiredLogCleanup",
+    "delta.isolationLevel",
+    "delta.logRetentionDuration",
+    "delta.randomizeFilePrefixes",
+    "delta.setTransactionRetentionDuration",
+    "delta.targetFileSize",
+];
+const DELTA_WITHOUT_EFFECT: [&str; 4] = [
+    "delta.autoOptimize.autoCompact",
+    "delta.autoOptimize.optimizeWrite",
+    "delta.tuneFileSizesForRewrites",
+    "delta.parquet.compression.codec",
+];
+const DELTA_REFUSED: [&str; 6] = [
+    "delta.columnMapping.mode",
+    "delta.enableDeletionVectors",
+    "delta.enableRowTracking",
+    "delta.minReaderVersion",
+    "delta.minWriterVersion",
+    "delta.enableIcebergCompatV2",
+];
+
+/// What is wrong with a table property, if anything; without a place.
+pub(crate) fn check(key: &str, value: &str) -> Option<Diagnostic> {
+    match key.split('.').next().unwrap_or_default().to_lowercase().as_str() {
+        "headwater" if HEADWATER.contains(&key) => None,
+        "headwater" => Some(unknown(key, &HEADWATER)),
+        "pipelines" if key == RESET_ALLOWED => check_boolean(key, value),
+        "pipelines" if PIPELINES_WITHOUT_EFFECT.contains(&key) => Some(without_effect(key)),
+        "pipelines" => Some(unknown(key, &PIPELINES)),
+        "delta" => check_delta(key, value),
+        "spark" => Some(without_effect(key)),
+        _ => None,
+    }
+}
+
+fn check_delta(key: &str, value: &str) -> Option<Diagnostic> {
+    if DELTA.contains(&key) || (DELTA_REFUSED.contains(&key) && value.eq_ignore_ascii_case("false")) {
+        return None;
+    }
+    if DELTA_WITHOUT_EFFECT.contains(&key) {
+        return Some(without_effect(key));
+    }
+    if DELTA_REFUSED.contains(&key) {
+        let message = format!("the table feature behind `{key}` is not written");
+        return Some(
+            Diagnostic::error("UNSUPPORTED_TABLE_PROPERTY", message)
+                .help("remove it: tables are kept readable by every Delta reader"),
+        );
+    }
+    Some(unknown(key, &DELTA))
+}
+
+fn check_boolean(key: &str, value: &str) -> Option<Diagnostic> {
+    let sound = ["true", "false"].iter().any(|word| value.eq_ignore_ascii_case(word));
+    (!sound).then(|| {
+        Diagnostic::error("INVALID_TABLE_PROPERTY", format!("`{key}` is `true` or `false`, not `{value}`"))
+            .help(format!("write `'{key}' = 'false'`"))
+    })
+}
+
+/// A warning for a setting of Spark, which has no effect besides `${…}`; `None` for the user's own.
+pub(crate) fn check_configuration(key: &str) -> Option<Diagnostic> {
+    let foreign = ["spark.", "pipelines.", "delta."].iter().any(|prefix| key.to_lowercase().starts_with(prefix));
+    foreign.then(|| without_effect(key))
+}
+
+fn without_effect(key: &str) -> Diagnostic {
+    Diagnostic::warning("SETTING_WITHOUT_EFFECT", format!("`{key}` has no effect here"))
+        .help("remove it, unless the file also runs elsewhere")
+}
+
+fn unknown(key: &str, known: &[&str]) -> Diagnostic {
+    Diagnostic::error("UNKNOWN_TABLE_PROPERTY", format!("unknown table property `{key}`"))
+        .help(did_you_mean(key, known.iter().copied()))
+}

@@ -1,0 +1,63 @@
+//! What environment variables change in a project.
+
+use std::collections::BTreeMap;
+
+use super::Project;
+use super::fields::Findings;
+use crate::diagnostic::Diagnostic;
+use crate::model::EventSource;
+use crate::nearest::did_you_mean;
+
+const SOURCES: &str = "HEADWATER_SOURCES_";
+const ROOTS: &str = "HEADWATER_ROOTS_";
+const CONFIGURATION: &str = "HEADWATER_CONFIGURATION_";
+
+/// Applies all overrides; a finding for each that overrides nothing.
+pub(super) fn apply(project: &mut Project, environment: &BTreeMap<String, String>, findings: &mut Findings) {
+    if let Some(storage) = environment.get("HEADWATER_STORAGE").filter(|value| !value.trim().is_empty()) {
+        project.storage.clone_from(storage);
+    }
+    for (key, value) in environment.iter().filter(|(_, value)| !value.trim().is_empty()) {
+        if let Some(name) = key.strip_prefix(SOURCES) {
+            let source = entry(&mut project.sources, name, key, findings);
+            if let Some(EventSource::Spool { path, .. }) = source {
+                path.clone_from(value);
+            }
+        } else if let Some(name) = key.strip_prefix(ROOTS) {
+            replace(&mut project.roots, (name, value), key, findings);
+        } else if let Some(name) = key.strip_prefix(CONFIGURATION) {
+            replace(&mut project.configuration, (name, value), key, findings);
+        }
+    }
+}
+
+fn replace(map: &mut BTreeMap<String, String>, (name, value): (&str, &str), variable: &str, findings: &mut Findings) {
+    if let Some(current) = entry(map, name, variable, findings) {
+        value.clone_into(current);
+    }
+}
+
+fn entry<'m, V>(
+    map: &'m mut BTreeMap<String, V>,
+    name: &str,
+    variable: &str,
+    findings: &mut Findings,
+) -> Option<&'m mut V> {
+    let Some(key) = map.keys().find(|key| variable_name(key) == name).cloned() else {
+        let known: Vec<String> = map.keys().map(|key| variable_name(key)).collect();
+        let message = format!("the environment variable `{variable}` overrides nothing in the project file");
+        let help = did_you_mean(name, known.iter().map(String::as_str));
+        findings.add(Diagnostic::warning("UNUSED_OVERRIDE", message).help(help), &(0..0));
+        return None;
+    };
+    map.get_mut(&key)
+}
+
+/// A name as the end of an environment variable: capitals, other characters as single `_`.
+pub(super) fn variable_name(name: &str) -> String {
+    name.split(|letter: char| !letter.is_ascii_alphanumeric())
+        .filter(|part| !part.is_empty())
+        .map(str::to_uppercase)
+        .collect::<Vec<_>>()
+        .join("_")
+}
