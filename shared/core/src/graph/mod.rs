@@ -1,14 +1,41 @@
 //! Binds statements into one checked, ordered pipeline.
+//!
+//! Definitions may come in any order and in any file. Every check runs over all of them, so that
+//! one call finds everything that is wrong:
+//!
+//! 1. names are resolved, per file, by `USE` and the project's default schema;
+//! 2. each dataset and each flow is checked by itself and against the names of the others;
+//! 3. datasets are ordered, sources before their readers, or the cycles are named;
+//! 4. views are expanded into their readers, and what remains is checked as a stream or a batch;
+//! 5. layers are inferred: a materialized view is gold; a streaming table is bronze if any of its
+//!    flows reads an outside source, else silver.
+//!
+//! Types and columns are the engine's to check, which knows the schemas of sources.
 
+mod assemble;
+mod bind;
+mod datasets;
+mod draft;
+mod draw;
+mod edges;
+mod expand;
+mod flows;
+mod functions;
+mod order;
+mod paths;
 pub mod properties;
+mod selection;
+mod streaming;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::diagnostic::{Diagnostic, SourceFile};
+use crate::diagnostic::{Diagnostic, Severity, SourceFile};
 use crate::model::Pipeline;
-use crate::name::DatasetName;
 use crate::project::Project;
+
+pub use self::draw::{draw, mermaid};
+pub use self::edges::{Lineage, lineage};
+pub use self::selection::{Request, Selection, select};
 
 /// A pipeline, unless a finding is an error.
 #[derive(Debug, Clone)]
@@ -22,67 +49,31 @@ pub struct Built {
 /// Parses all files of a project and binds them, whatever the order of definitions.
 #[must_use]
 pub fn build(project: &Project, files: &[Arc<SourceFile>]) -> Built {
-    let _ = (project, files);
-    Built { pipeline: None, diagnostics: Vec::new() }
+    let mut draft = bind::bind(project, files);
+    if draft.datasets.is_empty() && draft.findings.is_empty() {
+        let finding = Diagnostic::error("RUN_EMPTY_PIPELINE", "the project defines no dataset")
+            .help("write a `CREATE STREAMING TABLE` or `CREATE MATERIALIZED VIEW` in a `.sql` file");
+        draft.findings.push(finding);
+    }
+    datasets::check(&mut draft);
+    flows::check_names(&mut draft, project);
+    let (pipeline, mut diagnostics) = assemble::assemble(project, draft);
+    sort(&mut diagnostics, files);
+    let sound = diagnostics.iter().all(|finding| finding.severity != Severity::Error);
+    Built { pipeline: pipeline.filter(|_| sound), diagnostics }
 }
 
-/// What an update was asked to cover; names as a person writes them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Request {
-    /// Datasets to refresh; empty means all, unless `full_refresh` names some.
-    pub select: Vec<String>,
-    /// Datasets to empty and compute from the start.
-    pub full_refresh: Vec<String>,
-    /// Empty and compute every dataset whose `pipelines.reset.allowed` isn't false.
-    pub full_refresh_all: bool,
+/// Findings without a place first, then by file and place; equal ones once.
+fn sort(findings: &mut Vec<Diagnostic>, files: &[Arc<SourceFile>]) {
+    findings.sort_by_key(|finding| {
+        let place = |span: &crate::diagnostic::Span| {
+            let file = files.iter().position(|file| file.path == span.file.path);
+            (file.unwrap_or(files.len()), span.range.start)
+        };
+        finding.span.as_ref().map(place)
+    });
+    findings.dedup();
 }
 
-/// What an update covers. Selections are not widened to readers or sources.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Selection {
-    /// Datasets with tables whose flows run, `full_refresh` included.
-    pub refresh: BTreeSet<DatasetName>,
-    /// Datasets that are emptied first.
-    pub full_refresh: BTreeSet<DatasetName>,
-}
-
-/// Which datasets an update covers.
-///
-/// # Errors
-/// A finding for each unknown name, each view, and each table with `pipelines.reset.allowed = false`
-/// that was named for a full refresh.
-pub fn select(pipeline: &Pipeline, request: &Request) -> Result<Selection, Vec<Diagnostic>> {
-    let _ = (pipeline, request);
-    Ok(Selection::default())
-}
-
-/// What a dataset depends on and what depends on it, all the way, nearest first.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Lineage {
-    /// Datasets that it reads, directly or not.
-    pub upstream: Vec<DatasetName>,
-    /// Outside sources at the start of those: `events:<name>` and `files:<path>`.
-    pub outside: Vec<String>,
-    /// Datasets that read it, directly or not.
-    pub downstream: Vec<DatasetName>,
-}
-
-/// The lineage of a dataset; `None` if the pipeline has no such dataset.
-#[must_use]
-pub fn lineage(pipeline: &Pipeline, dataset: &DatasetName) -> Option<Lineage> {
-    pipeline.dataset(dataset).map(|_| Lineage::default())
-}
-
-/// The graph as text, one dataset a line, sources before their readers.
-#[must_use]
-pub fn draw(pipeline: &Pipeline) -> String {
-    let _ = pipeline;
-    String::new()
-}
-
-/// The graph as a Mermaid flowchart.
-#[must_use]
-pub fn mermaid(pipeline: &Pipeline) -> String {
-    let _ = pipeline;
-    String::new()
-}
+#[cfg(test)]
+mod tests;
