@@ -1,1 +1,284 @@
 //! Decides each step of the commit protocol.
+//!
+//! One attempt puts version `v + 1` and either wins it or finds that somebody else has. What the
+//! winners did since `v` decides whether the same files can go on top of theirs (rebase), whether the
+//! work must be computed again (redo), or whether it is done already. The lake only carries this out.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// What a commit attempt needs to still be true when it lands.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Fence {
+    /// The flow's `txn` as it was read. Another commit that moved it has done this work or other
+    /// work of the same flow.
+    pub state: Option<Expected>,
+    /// The attempt replaces every row of the table, so rows that appear meanwhile would survive it.
+    pub replaces_table: bool,
+}
+
+/// A `txn` and what the attempt brings it to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected {
+    /// `app_id` of the `txn`.
+    pub app_id: String,
+    /// Its version as it was read; `None` if the table had none.
+    pub from: Option<i64>,
+    /// The version that the attempt sets.
+    pub to: i64,
+}
+
+/// What is fixed about our attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// Unique id of the commit, the same on each try.
+    pub token: String,
+    /// Paths of the files that we remove.
+    pub removes: BTreeSet<String>,
+    /// What must still hold.
+    pub fence: Fence,
+}
+
+/// What matters of a commit that won a version that we wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Winner {
+    /// Its version.
+    pub version: u64,
+    /// Its token, if Headwater wrote it.
+    pub token: Option<String>,
+    /// Paths of the files that it removed.
+    pub removes: BTreeSet<String>,
+    /// It added rows, rather than moving them between files.
+    pub adds_rows: bool,
+    /// Its `txn` actions.
+    pub txns: Vec<(String, i64)>,
+    /// It changed columns, properties or the protocol.
+    pub changes_table: bool,
+    /// Its new files hold source records that we are adding too.
+    pub holds_our_records: bool,
+}
+
+/// What to do about lost versions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Decision {
+    /// Nothing of ours is touched: the same files go on top of this version.
+    Rebase {
+        /// The last winner.
+        onto: u64,
+    },
+    /// Compute again from a newer snapshot.
+    Redo {
+        /// Why.
+        reason: RedoReason,
+    },
+    /// The work is in the table: our own commit landed although it looked lost, or another attempt of
+    /// the same flow did the same work.
+    Applied {
+        /// The version that holds it.
+        version: u64,
+        /// Whether that commit is ours.
+        ours: bool,
+    },
+}
+
+/// Why work must be computed again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RedoReason {
+    /// A file that we remove is gone: our result would bring its rows back.
+    RemovedFile,
+    /// Rows came that our replacement would miss.
+    NewRows,
+    /// The flow's progress moved.
+    Progress,
+    /// Columns, properties or protocol changed.
+    Schema,
+    /// Another commit holds records that we hold too.
+    Records,
+}
+
+impl RedoReason {
+    /// The reason in words, for logs.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::RemovedFile => "a file to be removed was removed by another commit",
+            Self::NewRows => "another commit added rows to a table that is being replaced",
+            Self::Progress => "another run of the flow moved its progress",
+            Self::Schema => "another commit changed the table's columns, properties or protocol",
+            Self::Records => "another commit landed the same source records",
+        }
+    }
+}
+
+/// Decides what an attempt does about the commits that won, in the order of their versions.
+pub fn decide(attempt: &Attempt, winners: &[Winner]) -> Decision {
+    if let Some(own) = winners.iter().find(|winner| winner.token.as_deref() == Some(&attempt.token)) {
+        return Decision::Applied { version: own.version, ours: true };
+    }
+    if let Some(decision) = winners.iter().find_map(|winner| against(attempt, winner)) {
+        return decision;
+    }
+    Decision::Rebase { onto: winners.last().map_or(0, |winner| winner.version) }
+}
+
+/// What one winner means for the attempt, if it means anything.
+fn against(attempt: &Attempt, winner: &Winner) -> Option<Decision> {
+    let redo = |reason| Some(Decision::Redo { reason });
+    if let Some(expected) = &attempt.fence.state
+        && let Some((_, version)) = winner.txns.iter().find(|(app_id, _)| *app_id == expected.app_id)
+    {
+        if *version >= expected.to && Some(*version) > expected.from {
+            return Some(Decision::Applied { version: winner.version, ours: false });
+        }
+        return redo(RedoReason::Progress);
+    }
+    if winner.changes_table {
+        return redo(RedoReason::Schema);
+    }
+    if !attempt.removes.is_disjoint(&winner.removes) {
+        return redo(RedoReason::RemovedFile);
+    }
+    if attempt.fence.replaces_table && winner.adds_rows {
+        return redo(RedoReason::NewRows);
+    }
+    if winner.holds_our_records {
+        return redo(RedoReason::Records);
+    }
+    None
+}
+
+/// How long to wait before the next try: exponential up to two seconds, with full jitter from a seed,
+/// so that writers who lost together don't come back together.
+#[must_use]
+pub fn next_delay(tries: u32, seed: u64) -> Duration {
+    const FIRST: u64 = 20;
+    const LONGEST: u64 = 2_000;
+    let ceiling = FIRST.saturating_mul(1 << tries.min(10)).min(LONGEST);
+    Duration::from_millis(1 + mix(seed ^ u64::from(tries).rotate_left(32)) % ceiling)
+}
+
+/// SplitMix64's output function.
+const fn mix(seed: u64) -> u64 {
+    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn attempt() -> Attempt {
+        Attempt { token: "ours".into(), removes: BTreeSet::new(), fence: Fence::default() }
+    }
+
+    fn winner(version: u64) -> Winner {
+        Winner { version, adds_rows: true, ..Winner::default() }
+    }
+
+    fn stateful(from: Option<i64>, to: i64) -> Attempt {
+        let state = Some(Expected { app_id: "flow".into(), from, to });
+        Attempt { fence: Fence { state, replaces_table: false }, ..attempt() }
+    }
+
+    fn moving(version: u64, to: i64) -> Winner {
+        Winner { txns: vec![("flow".into(), to)], ..winner(version) }
+    }
+
+    #[test]
+    fn an_append_goes_on_top_of_other_appends() {
+        assert_eq!(decide(&attempt(), &[winner(4), winner(5)]), Decision::Rebase { onto: 5 });
+    }
+
+    #[test]
+    fn our_own_token_means_that_the_commit_landed() {
+        let own = Winner { token: Some("ours".into()), changes_table: true, ..winner(4) };
+        assert_eq!(decide(&attempt(), &[own, winner(5)]), Decision::Applied { version: 4, ours: true });
+    }
+
+    #[test]
+    fn two_rewrites_of_one_file_never_both_commit() {
+        let removes = BTreeSet::from(["a".to_owned()]);
+        let ours = Attempt { removes: removes.clone(), ..attempt() };
+        let compaction = Winner { removes, adds_rows: false, ..winner(4) };
+        assert_eq!(decide(&ours, &[compaction]), Decision::Redo { reason: RedoReason::RemovedFile });
+    }
+
+    #[test]
+    fn a_rewrite_of_other_files_goes_on_top() {
+        let ours = Attempt { removes: BTreeSet::from(["a".to_owned()]), ..attempt() };
+        let other = Winner { removes: BTreeSet::from(["b".to_owned()]), ..winner(4) };
+        assert_eq!(decide(&ours, &[other]), Decision::Rebase { onto: 4 });
+    }
+
+    #[test]
+    fn a_replacement_misses_no_new_rows() {
+        let ours = Attempt { fence: Fence { state: None, replaces_table: true }, ..attempt() };
+        assert_eq!(decide(&ours, &[winner(4)]), Decision::Redo { reason: RedoReason::NewRows });
+    }
+
+    #[test]
+    fn the_same_batch_by_another_run_is_applied() {
+        assert_eq!(decide(&stateful(Some(3), 7), &[moving(4, 7)]), Decision::Applied { version: 4, ours: false });
+        assert_eq!(decide(&stateful(None, 0), &[moving(4, 9)]), Decision::Applied { version: 4, ours: false });
+    }
+
+    #[test]
+    fn less_progress_by_another_run_is_computed_again() {
+        assert_eq!(decide(&stateful(Some(3), 7), &[moving(4, 5)]), Decision::Redo { reason: RedoReason::Progress });
+    }
+
+    #[test]
+    fn a_reset_of_the_progress_is_computed_again() {
+        assert_eq!(decide(&stateful(Some(3), 7), &[moving(4, -1)]), Decision::Redo { reason: RedoReason::Progress });
+    }
+
+    #[test]
+    fn a_changed_table_is_looked_at_again() {
+        let altered = Winner { changes_table: true, ..winner(4) };
+        assert_eq!(decide(&attempt(), &[altered]), Decision::Redo { reason: RedoReason::Schema });
+    }
+
+    #[test]
+    fn records_that_another_commit_landed_are_looked_up_again() {
+        let same = Winner { holds_our_records: true, ..winner(4) };
+        assert_eq!(decide(&attempt(), &[same]), Decision::Redo { reason: RedoReason::Records });
+    }
+
+    prop_compose! {
+        fn any_winner()(version in 1_u64..100, token in prop::option::of("[ab]"), removes in prop::collection::btree_set("[a-d]", 0..3),
+                        adds_rows: bool, txn in prop::option::of((prop::sample::select(vec!["flow", "other"]), -1_i64..9)),
+                        changes_table in prop::bool::weighted(0.1), holds_our_records in prop::bool::weighted(0.1)) -> Winner {
+            let txns = txn.map(|(app_id, version)| (app_id.to_owned(), version)).into_iter().collect();
+            Winner { version, token, removes, adds_rows, txns, changes_table, holds_our_records }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_rebase_touches_nothing_of_ours(winners in prop::collection::vec(any_winner(), 1..6), removes in prop::collection::btree_set("[a-d]", 0..3),
+                                            replaces_table: bool, to in 0_i64..9) {
+            let state = Some(Expected { app_id: "flow".into(), from: None, to });
+            let ours = Attempt { removes, fence: Fence { state, replaces_table }, ..attempt() };
+            if let Decision::Rebase { .. } = decide(&ours, &winners) {
+                for winner in &winners {
+                    prop_assert!(ours.removes.is_disjoint(&winner.removes));
+                    prop_assert!(!(replaces_table && winner.adds_rows));
+                    prop_assert!(winner.txns.iter().all(|(app_id, _)| app_id != "flow"));
+                    prop_assert!(!winner.changes_table && !winner.holds_our_records);
+                }
+            }
+        }
+
+        #[test]
+        fn a_delay_is_positive_bounded_and_the_same_for_a_seed(tries: u32, seed: u64) {
+            let delay = next_delay(tries, seed);
+            prop_assert!(delay > Duration::ZERO && delay <= Duration::from_secs(2));
+            prop_assert_eq!(delay, next_delay(tries, seed));
+        }
+    }
+}

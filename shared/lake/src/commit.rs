@@ -1,1 +1,288 @@
 //! The one place that commits.
+//!
+//! One loop for every commit: put `v + 1` if it isn't there; on any error read `v + 1…` and look for
+//! our own token before believing that it failed; let [`headwater_core::commit::decide`] say what the
+//! winners mean. Checkpoints and log clean-up have no place here.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
+use chrono::{DateTime, Utc};
+use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
+use deltalake::kernel::transaction::{CommitBuilder, TableReference};
+use deltalake::kernel::{Action, Add, Metadata, MetadataExt, Protocol, StructType, Transaction, new_metadata};
+use deltalake::logstore::{CommitOrBytes, LogStoreRef};
+use deltalake::protocol::{DeltaOperation, SaveMode};
+use headwater_core::commit::{Attempt, Decision, Fence, Winner, decide, next_delay};
+use headwater_core::report::{COMMIT_INFO_KEY, FlowReport, Outcome};
+use uuid::Uuid;
+
+use crate::error::{LakeError, Result};
+use crate::ledger::{LedgerColumn, held};
+use crate::storage::Storage;
+use crate::table::{CommitEntry, DataFile, TOKEN_KEY, Table, read_commit};
+
+/// A change of one table, all or nothing.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// Files to add; written already.
+    pub adds: Vec<Add>,
+    /// Files to remove.
+    pub removes: Vec<DataFile>,
+    /// Columns to set.
+    pub schema: Option<SchemaChange>,
+    /// `txn`s to set.
+    pub txns: Vec<(String, i64)>,
+    /// What must still hold.
+    pub fence: Fence,
+    /// Records that no other commit may have landed meanwhile.
+    pub records: Option<(LedgerColumn, HashSet<String>)>,
+    /// Rows come or go; false for compaction.
+    pub data_change: bool,
+    /// Goes into `commitInfo`.
+    pub report: FlowReport,
+}
+
+/// A change of a table's columns.
+#[derive(Debug, Clone)]
+pub enum SchemaChange {
+    /// Make the table.
+    Create {
+        /// Its columns.
+        schema: SchemaRef,
+        /// Partition columns.
+        partitioned_by: Vec<String>,
+        /// Delta's own properties.
+        configuration: BTreeMap<String, String>,
+        /// Comment.
+        comment: Option<String>,
+    },
+    /// Set the columns: the present ones and new ones.
+    SetColumns {
+        /// All columns.
+        schema: SchemaRef,
+    },
+}
+
+/// How a commit ended.
+#[derive(Debug)]
+#[must_use]
+pub enum CommitOutcome {
+    /// It is this version.
+    Committed {
+        /// The version.
+        version: u64,
+        /// Tries, the successful one included.
+        attempts: u32,
+    },
+    /// Another attempt of the same flow had done the work.
+    AlreadyApplied {
+        /// The version that did it.
+        version: u64,
+    },
+    /// What it was computed from has changed.
+    Redo {
+        /// Why.
+        reason: &'static str,
+    },
+    /// Time ran out; whether it landed is not known to this attempt, but the next one will see.
+    Retryable {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// How long to try.
+#[derive(Debug, Clone, Copy)]
+pub struct RetryPolicy {
+    deadline: DateTime<Utc>,
+}
+
+impl RetryPolicy {
+    /// Until shortly before a deadline, a minute if there is none.
+    #[must_use]
+    pub fn until(deadline: Option<DateTime<Utc>>) -> Self {
+        let margin = chrono::Duration::milliseconds(500);
+        Self { deadline: deadline.map_or_else(|| Utc::now() + chrono::Duration::seconds(60), |at| at - margin) }
+    }
+}
+
+/// Commits a change on top of a pinned table, or creates it.
+///
+/// # Errors
+/// `Invalid` when the table needs what can't be written, before anything is put; `Unavailable` only
+/// when winners can't be read.
+pub async fn commit(storage: &Storage, path: &str, table: Option<&Table>, change: &Change, policy: RetryPolicy) -> Result<CommitOutcome> {
+    let mut attempt = Committer::new(storage, path, change);
+    let mut base = table.map(Table::version);
+    loop {
+        attempt.tries += 1;
+        let next = base.map_or(0, |version| version + 1);
+        let put = attempt.put(table, next).await?;
+        if put.is_ok() {
+            return Ok(CommitOutcome::Committed { version: next, attempts: attempt.tries });
+        }
+        let winners = attempt.winners_from(next).await?;
+        match decide(&attempt.attempt, &winners) {
+            Decision::Applied { version, ours: true } => return Ok(CommitOutcome::Committed { version, attempts: attempt.tries }),
+            Decision::Applied { version, ours: false } => return Ok(CommitOutcome::AlreadyApplied { version }),
+            Decision::Redo { reason } => return Ok(CommitOutcome::Redo { reason: reason.words() }),
+            Decision::Rebase { .. } if winners.is_empty() => {}
+            Decision::Rebase { onto } => base = Some(onto),
+        }
+        let delay = next_delay(attempt.tries, attempt.seed);
+        if Utc::now() + delay >= policy.deadline {
+            let reason = put.err().unwrap_or_default();
+            return Ok(CommitOutcome::Retryable { reason: format!("{} tries to commit to {path}: {reason}", attempt.tries) });
+        }
+        tokio::time::sleep(delay).await;
+    }
+}
+
+/// One commit over its tries.
+struct Committer<'a> {
+    storage: &'a Storage,
+    path: &'a str,
+    change: &'a Change,
+    attempt: Attempt,
+    seed: u64,
+    tries: u32,
+}
+
+impl<'a> Committer<'a> {
+    fn new(storage: &'a Storage, path: &'a str, change: &'a Change) -> Self {
+        let token = Uuid::new_v4();
+        let removes: BTreeSet<String> = change.removes.iter().map(|file| file.path().to_owned()).collect();
+        let attempt = Attempt { token: token.to_string(), removes, fence: change.fence.clone() };
+        Self { storage, path, change, attempt, seed: token.as_u64_pair().0, tries: 0 }
+    }
+
+    /// Puts one version. The inner result says why it may not be there; nothing but the log tells.
+    async fn put(&self, table: Option<&Table>, version: u64) -> Result<Result<(), String>> {
+        let url = self.storage.table_url(self.path);
+        let log = table.map_or_else(|| self.storage.log_store(self.path), Table::log_store);
+        let bytes = self.bytes(table, &log, version).await?;
+        match log.write_commit_entry(version, bytes, Uuid::new_v4()).await {
+            Ok(()) => Ok(Ok(())),
+            Err(source) => {
+                tracing::debug!(table = %url, version, error = %source, "commit not seen to land");
+                Ok(Err(source.to_string()))
+            }
+        }
+    }
+
+    /// The log entry, checked against the table's protocol.
+    async fn bytes(&self, table: Option<&Table>, log: &LogStoreRef, version: u64) -> Result<CommitOrBytes> {
+        let url = self.storage.table_url(self.path);
+        let delta = |source| LakeError::delta(&url, source);
+        let reference = table.map(Table::snapshot).transpose()?.map(|snapshot| snapshot as &dyn TableReference);
+        let mut report = self.change.report.clone();
+        report.outcome = Outcome::Committed { version };
+        report.attempts = self.tries;
+        let report = serde_json::to_value(&report).map_err(|source| LakeError::Internal { message: source.to_string() })?;
+        let metadata = HashMap::from([(COMMIT_INFO_KEY.to_owned(), report), (TOKEN_KEY.to_owned(), self.attempt.token.clone().into())]);
+        let prepared = CommitBuilder::default()
+            .with_actions(self.actions(table)?)
+            .with_app_metadata(metadata)
+            .with_max_retries(0)
+            .build(reference, Arc::clone(log), self.operation())
+            .into_prepared_commit_future()
+            .await
+            .map_err(delta)?;
+        Ok(prepared.commit_or_bytes().clone())
+    }
+
+    fn actions(&self, table: Option<&Table>) -> Result<Vec<Action>> {
+        let now = Utc::now();
+        let mut actions = self.schema_actions(table)?;
+        let removal = |file: &DataFile| Action::Remove(file.removal(self.change.data_change, now));
+        actions.extend(self.change.removes.iter().map(removal));
+        actions.extend(self.change.adds.iter().cloned().map(|add| Action::Add(Add { data_change: self.change.data_change, ..add })));
+        let txn = |(app_id, version): &(String, i64)| Action::Txn(Transaction::new_with_last_update(app_id, *version, Some(now.timestamp_millis())));
+        actions.extend(self.change.txns.iter().map(txn));
+        Ok(actions)
+    }
+
+    fn schema_actions(&self, table: Option<&Table>) -> Result<Vec<Action>> {
+        let url = self.storage.table_url(self.path);
+        let delta = |source: deltalake::kernel::Error| LakeError::delta(&url, source.into());
+        Ok(match &self.change.schema {
+            Some(SchemaChange::Create { schema, partitioned_by, configuration, comment }) => {
+                let mut metadata = new_metadata(&delta_schema(schema)?, partitioned_by, configuration).map_err(delta)?;
+                if let Some(comment) = comment {
+                    metadata = metadata.with_description(comment.clone()).map_err(delta)?;
+                }
+                vec![Action::Protocol(protocol_for(schema)?), Action::Metadata(metadata)]
+            }
+            Some(SchemaChange::SetColumns { schema }) => {
+                let Some(table) = table else { return Ok(Vec::new()) };
+                let present: Metadata = table.snapshot()?.metadata().clone();
+                vec![Action::Metadata(present.with_schema(&delta_schema(schema)?).map_err(delta)?)]
+            }
+            None => Vec::new(),
+        })
+    }
+
+    fn operation(&self) -> DeltaOperation {
+        if self.change.data_change {
+            let mode = if self.change.removes.is_empty() { SaveMode::Append } else { SaveMode::Overwrite };
+            DeltaOperation::Write { mode, partition_by: None, predicate: None }
+        } else {
+            DeltaOperation::Optimize { predicate: None, target_size: 0 }
+        }
+    }
+
+    /// Every commit from a version on.
+    async fn winners_from(&self, first: u64) -> Result<Vec<Winner>> {
+        let mut winners = Vec::new();
+        for version in first.. {
+            let Some(entry) = read_commit(self.storage, self.path, version).await? else { break };
+            winners.push(self.winner(&entry).await?);
+        }
+        Ok(winners)
+    }
+
+    async fn winner(&self, entry: &CommitEntry) -> Result<Winner> {
+        let holds_our_records = match &self.change.records {
+            Some((column, ids)) => !held(self.storage, *column, ids, &entry.rows_added()).await?.is_empty(),
+            None => false,
+        };
+        Ok(Winner {
+            version: entry.version,
+            token: entry.token.clone(),
+            removes: entry.removed_paths(),
+            adds_rows: !entry.rows_added().is_empty(),
+            txns: entry.txns.clone(),
+            changes_table: entry.metadata.is_some() || entry.protocol.is_some(),
+            holds_our_records,
+        })
+    }
+}
+
+fn delta_schema(schema: &SchemaRef) -> Result<StructType> {
+    schema.as_ref().try_into_kernel().map_err(|source: arrow::error::ArrowError| LakeError::Configuration {
+        message: format!("a column's type can't be kept in a Delta table: {source}"),
+        help: "cast it in the query to a SQL type".into(),
+    })
+}
+
+/// The lowest protocol that the columns need, so that every reader can open the table.
+fn protocol_for(schema: &SchemaRef) -> Result<Protocol> {
+    let protocol = if schema.fields().iter().any(|field| has_local_time(field.data_type())) {
+        serde_json::json!({"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": ["timestampNtz"], "writerFeatures": ["timestampNtz"]})
+    } else {
+        serde_json::json!({"minReaderVersion": 1, "minWriterVersion": 2})
+    };
+    serde_json::from_value(protocol).map_err(|source| LakeError::Internal { message: source.to_string() })
+}
+
+fn has_local_time(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Timestamp(TimeUnit::Microsecond, None) => true,
+        DataType::Struct(fields) => fields.iter().any(|field| has_local_time(field.data_type())),
+        DataType::List(field) | DataType::LargeList(field) | DataType::Map(field, _) => has_local_time(field.data_type()),
+        _ => false,
+    }
+}
+

@@ -1,1 +1,202 @@
 //! Errors of the lake, by what the caller does.
+
+use headwater_core::error::ErrorKind;
+use headwater_core::report::ExpectationCount;
+
+/// Shorthand.
+pub type Result<T, E = LakeError> = std::result::Result<T, E>;
+
+/// What can go wrong between a flow and its tables.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LakeError {
+    /// Configuration or SQL that can't work.
+    #[error("{message}\n  help: {help}")]
+    Configuration {
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        help: String,
+    },
+    /// Storage said no, or nothing.
+    #[error("{action} {path}: {source}{}", hint(source))]
+    Storage {
+        /// What was being done.
+        action: &'static str,
+        /// To what.
+        path: String,
+        /// Why it failed.
+        source: object_store::Error,
+    },
+    /// A table's log or files are not as the protocol says, or need what we don't have.
+    #[error("table {table}: {message}\n  help: {help}")]
+    TableUnusable {
+        /// The table's URL.
+        table: String,
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        help: &'static str,
+    },
+    /// Log entries that a stream still needs were cleaned up.
+    #[error("table {table}: version {version} of its log is gone, but a flow has read only up to the one before\n  help: run the flow's target with --full-refresh, and keep the log longer (delta.logRetentionDuration)")]
+    LogEntryGone {
+        /// The table's URL.
+        table: String,
+        /// The first missing version.
+        version: u64,
+    },
+    /// A data file can't be read.
+    #[error("data file {path}: {message}\n  help: restore the file, or remove it from the table with a full refresh")]
+    DataFileUnreadable {
+        /// The file.
+        path: String,
+        /// Why.
+        message: String,
+    },
+    /// A stream's source lost or changed rows.
+    #[error("flow {flow}: version {version} of {source_table} changes or removes rows, which a stream can't follow\n  help: read it WITH (SKIPCHANGECOMMITS = true), or run the target with --full-refresh")]
+    SourceChanged {
+        /// The flow.
+        flow: String,
+        /// Its source.
+        source_table: String,
+        /// The commit.
+        version: u64,
+    },
+    /// A column's type isn't the table's.
+    #[error("table {table}: column `{column}` is {from}, but the query now gives {to}\n  help: cast it in the query, or run the table with --full-refresh")]
+    SchemaMismatch {
+        /// The table.
+        table: String,
+        /// The column.
+        column: String,
+        /// The table's type.
+        from: String,
+        /// The query's type.
+        to: String,
+    },
+    /// A value doesn't fit its column's type.
+    #[error("column `{column}`: a value of type {from} doesn't fit {to}: {message}\n  help: cast it in the query with TRY_CAST, or declare the column with a wider type")]
+    ColumnDoesNotFit {
+        /// The column.
+        column: String,
+        /// The value's type.
+        from: String,
+        /// The column's type.
+        to: String,
+        /// Which value.
+        message: String,
+    },
+    /// A `FAIL UPDATE` expectation was violated; nothing of the batch is in the table.
+    #[error("flow {flow} failed to meet its expectations on {dataset}: {violated}\n  help: nothing of the batch was written; mend the source or the query, or let the rule drop rows (ON VIOLATION DROP ROW)")]
+    ExpectationsViolated {
+        /// The flow.
+        flow: String,
+        /// The dataset.
+        dataset: String,
+        /// Names and counts.
+        violated: String,
+        /// Counts of every rule.
+        counts: Vec<ExpectationCount>,
+    },
+    /// An expectation's predicate failed on a row.
+    #[error("expectation {expectation}: {source}\n  help: write the predicate so that it can't fail on any row, for instance with TRY_CAST")]
+    ExpectationFailedToRun {
+        /// The expectation.
+        expectation: String,
+        /// Why.
+        source: Box<datafusion::error::DataFusionError>,
+    },
+    /// A query failed to plan or to run.
+    #[error("query: {0}")]
+    Query(Box<datafusion::error::DataFusionError>),
+    /// A bug.
+    #[error("internal error: {message}\n  help: please report it with the command and the log")]
+    Internal {
+        /// What was impossible.
+        message: String,
+    },
+}
+
+impl LakeError {
+    /// What the caller does about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Configuration { .. }
+            | Self::TableUnusable { .. }
+            | Self::LogEntryGone { .. }
+            | Self::SourceChanged { .. }
+            | Self::SchemaMismatch { .. } => ErrorKind::Invalid,
+            Self::ColumnDoesNotFit { .. } | Self::ExpectationsViolated { .. } | Self::ExpectationFailedToRun { .. } => ErrorKind::Data,
+            Self::DataFileUnreadable { .. } => ErrorKind::Unavailable,
+            Self::Storage { source, .. } => storage_kind(source),
+            Self::Query(source) => query_kind(source),
+            Self::Internal { .. } => ErrorKind::Internal,
+        }
+    }
+
+    /// An error of the query engine.
+    #[must_use]
+    pub fn query(source: datafusion::error::DataFusionError) -> Self {
+        Self::Query(Box::new(source))
+    }
+
+    /// An error of Arrow where none can be.
+    #[must_use]
+    pub fn arrow(source: arrow::error::ArrowError) -> Self {
+        Self::Internal { message: source.to_string() }
+    }
+
+    /// An error of delta-rs about a table.
+    #[must_use]
+    pub fn delta(table: &url::Url, source: deltalake::DeltaTableError) -> Self {
+        let table = table.to_string();
+        match source {
+            deltalake::DeltaTableError::ObjectStore { source } => Self::Storage { action: "can't use", path: table, source },
+            other => Self::TableUnusable {
+                table,
+                message: other.to_string(),
+                help: "open it with a newer Headwater if it needs features that this one lacks; otherwise restore its log",
+            },
+        }
+    }
+}
+
+fn storage_kind(source: &object_store::Error) -> ErrorKind {
+    match source {
+        object_store::Error::InvalidPath { .. }
+        | object_store::Error::NotSupported { .. }
+        | object_store::Error::NotImplemented { .. }
+        | object_store::Error::UnknownConfigurationKey { .. } => ErrorKind::Invalid,
+        object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. } => ErrorKind::Conflict,
+        _ => ErrorKind::Unavailable,
+    }
+}
+
+fn query_kind(source: &datafusion::error::DataFusionError) -> ErrorKind {
+    use datafusion::error::DataFusionError as E;
+    match source.find_root() {
+        E::ObjectStore(_) | E::IoError(_) | E::ResourcesExhausted(_) => ErrorKind::Unavailable,
+        E::ArrowError(..) | E::Execution(_) => ErrorKind::Data,
+        E::Internal(_) => ErrorKind::Internal,
+        _ => ErrorKind::Invalid,
+    }
+}
+
+/// What to do about a storage error, where its text tells.
+fn hint(source: &object_store::Error) -> &'static str {
+    let text = source.to_string();
+    if text.contains("os error 28") || text.contains("os error 122") {
+        "\n  help: the disk is full; make room and run again, nothing was lost"
+    } else if text.contains("os error 30") {
+        "\n  help: the file system is read-only; choose another `storage`"
+    } else if text.contains("os error 13") || matches!(source, object_store::Error::PermissionDenied { .. }) {
+        "\n  help: this user may not write there; change the folder's permissions or choose another `storage`"
+    } else if matches!(source, object_store::Error::Unauthenticated { .. }) {
+        "\n  help: check the credentials"
+    } else {
+        ""
+    }
+}

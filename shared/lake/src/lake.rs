@@ -1,1 +1,132 @@
-//! The lake of one pipeline.
+//! The lake of one pipeline: its storage, its engine, and warm handles of its tables.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use headwater_core::model::{Dataset, Flow, Pipeline};
+use headwater_core::name::DatasetName;
+use tokio::sync::Mutex;
+
+use crate::engine::Engine;
+use crate::error::{LakeError, Result};
+use crate::storage::Storage;
+use crate::table::Table;
+
+/// A pipeline's lake. Cheap to share by reference; one a process is enough.
+///
+/// Warm: table handles are kept between invocations and read only what is new. Nothing in here is
+/// needed for correctness: a new `Lake` on the same storage does the same.
+#[derive(Debug)]
+pub struct Lake {
+    pipeline: Arc<Pipeline>,
+    project: PathBuf,
+    storage: Storage,
+    engine: Engine,
+    tables: Mutex<BTreeMap<DatasetName, Table>>,
+}
+
+impl Lake {
+    /// Opens the lake of a checked pipeline. `project` is the folder that relative paths start from.
+    ///
+    /// # Errors
+    /// `Invalid` when the storage's URL can't be used, `Unavailable` when the engine can't start.
+    pub fn open(pipeline: Pipeline, project: &Path) -> Result<Self> {
+        let storage = Storage::open(&absolute(project, &pipeline.storage))?;
+        Self::with_storage(pipeline, project, storage)
+    }
+
+    /// Opens it on a storage of the caller's.
+    ///
+    /// # Errors
+    /// `Unavailable` when the engine can't start.
+    pub fn with_storage(pipeline: Pipeline, project: &Path, storage: Storage) -> Result<Self> {
+        let engine = Engine::new(&pipeline.settings)?;
+        let project = project.to_owned();
+        Ok(Self { pipeline: Arc::new(pipeline), project, storage, engine, tables: Mutex::default() })
+    }
+
+    /// The pipeline.
+    #[must_use]
+    pub fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    /// The storage.
+    #[must_use]
+    pub const fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    /// The SQL engine.
+    #[must_use]
+    pub const fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// A URL or path of the project, made absolute.
+    #[must_use]
+    pub fn resolve(&self, path: &str) -> String {
+        absolute(&self.project, path)
+    }
+
+    /// The path of a dataset's table below the storage's root.
+    ///
+    /// # Errors
+    /// `Invalid` for a view or an unknown name.
+    pub fn table_path(&self, name: &DatasetName) -> Result<String> {
+        self.pipeline.table_path(name).ok_or_else(|| LakeError::Configuration {
+            message: format!("`{name}` has no table"),
+            help: "name a streaming table, a materialized view, or a side table of one".into(),
+        })
+    }
+
+    /// A handle of a dataset's table at its latest version; `None` while there is no table.
+    ///
+    /// # Errors
+    /// `Unavailable` when storage can't be read, `Invalid` for a table that can't be read by us.
+    pub async fn table(&self, name: &DatasetName) -> Result<Option<Table>> {
+        let warm = self.tables.lock().await.get(name).cloned();
+        let table = match warm {
+            Some(mut table) => {
+                table.refresh().await?;
+                Some(table)
+            }
+            None => Table::open(&self.storage, &self.table_path(name)?).await?,
+        };
+        if let Some(table) = &table {
+            self.keep(name, table.clone()).await;
+        }
+        Ok(table)
+    }
+
+    /// Keeps a handle warm.
+    pub(crate) async fn keep(&self, name: &DatasetName, table: Table) {
+        self.tables.lock().await.insert(name.clone(), table);
+    }
+
+    /// The dataset that a flow writes.
+    pub(crate) fn target(&self, flow: &Flow) -> Result<&Dataset> {
+        self.pipeline
+            .dataset(&flow.target)
+            .ok_or_else(|| LakeError::Internal { message: format!("flow {} has no target {}", flow.name, flow.target) })
+    }
+
+    /// The `app_id` of a flow's progress.
+    pub(crate) fn app_id(&self, flow: &Flow) -> String {
+        flow.name.app_id(&self.pipeline.name)
+    }
+
+    /// The time.
+    pub(crate) fn now() -> DateTime<Utc> {
+        Utc::now()
+    }
+}
+
+fn absolute(project: &Path, path: &str) -> String {
+    if path.contains("://") || Path::new(path).is_absolute() {
+        return path.to_owned();
+    }
+    project.join(path).to_string_lossy().into_owned()
+}

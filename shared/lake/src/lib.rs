@@ -7,9 +7,10 @@ pub mod commit;
 pub mod compact;
 pub mod engine;
 pub mod error;
-pub mod flow;
+//flow
 pub mod ingest;
-pub mod lake;
+//lake
+pub mod ledger;
 pub mod storage;
 pub mod table;
 pub mod write;

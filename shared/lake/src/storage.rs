@@ -1,1 +1,120 @@
 //! The lake's root: one URL, one object store.
+//!
+//! `object_store` is the only I/O seam: local disk and memory here, buckets by their URL where a host
+//! brings the store. Paths of tables are relative to the root.
+
+use std::collections::HashMap;
+use std::path::Path as FilePath;
+use std::sync::Arc;
+
+use deltalake::logstore::{LogStore, StorageConfig, default_logstore};
+use object_store::local::LocalFileSystem;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::prefix::PrefixStore;
+use object_store::{ObjectStore, ObjectStoreExt};
+use url::Url;
+
+use crate::error::{LakeError, Result};
+
+/// The root of a lake. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Storage {
+    url: Url,
+    root: Arc<dyn ObjectStore>,
+}
+
+impl Storage {
+    /// Opens a folder (made if it isn't there), a `file://` URL, or `memory:///`.
+    ///
+    /// # Errors
+    /// `Invalid` for a URL that this build can't open; `Unavailable` when the folder can't be made.
+    pub fn open(location: &str) -> Result<Self> {
+        if std::env::var_os("AWS_S3_LOCKING_PROVIDER").is_some() {
+            return Err(LakeError::Configuration {
+                message: "AWS_S3_LOCKING_PROVIDER is set, but commits need no lock table and would only seem to use it".into(),
+                help: "unset it: conditional writes order the commits".into(),
+            });
+        }
+        match Url::parse(location) {
+            Ok(url) if url.scheme() == "memory" => Ok(Self::with_store(url, Arc::new(InMemory::new()))),
+            Ok(url) if url.scheme() == "file" => match url.to_file_path() {
+                Ok(folder) => Self::local(&folder),
+                Err(()) => Err(unsupported(location)),
+            },
+            Ok(_) if location.contains("://") => Err(unsupported(location)),
+            Ok(_) | Err(_) => Self::local(FilePath::new(location)),
+        }
+    }
+
+    /// A root on a store whose own root is that of the URL's authority.
+    #[must_use]
+    pub fn with_store(url: Url, root: Arc<dyn ObjectStore>) -> Self {
+        Self { url, root }
+    }
+
+    /// The root's URL.
+    #[must_use]
+    pub const fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// The store; its paths start at the root of the URL's authority (see [`Self::location`]).
+    #[must_use]
+    pub fn object_store(&self) -> Arc<dyn ObjectStore> {
+        Arc::clone(&self.root)
+    }
+
+    /// The store's path of a path below the lake's root.
+    #[must_use]
+    pub fn location(&self, path: &str) -> Path {
+        let root = Path::from_url_path(self.url.path()).unwrap_or_default();
+        Path::from_iter(root.parts().chain(Path::from(path).parts()))
+    }
+
+    /// The URL of a table.
+    #[must_use]
+    pub fn table_url(&self, path: &str) -> Url {
+        let mut url = self.url.clone();
+        url.set_path(&format!("{}/{path}", self.url.path().trim_end_matches('/')));
+        url
+    }
+
+    /// Whether there is anything under a path.
+    ///
+    /// # Errors
+    /// `Unavailable` when storage can't be listed.
+    pub async fn exists(&self, path: &str) -> Result<bool> {
+        match self.root.head(&self.location(path)).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(source) => Err(LakeError::Storage { action: "can't look for", path: path.to_owned(), source }),
+        }
+    }
+
+    /// delta-rs's view of a table's folder.
+    pub(crate) fn log_store(&self, path: &str) -> Arc<dyn LogStore> {
+        let prefixed = Arc::new(PrefixStore::new(self.object_store(), self.location(path)));
+        let options = StorageConfig::parse_options(HashMap::<String, String>::new()).unwrap_or_default();
+        default_logstore(prefixed, self.object_store(), &self.table_url(path), &options)
+    }
+
+    fn local(folder: &FilePath) -> Result<Self> {
+        let failed = |source: std::io::Error| LakeError::Storage {
+            action: "can't make folder",
+            path: folder.display().to_string(),
+            source: object_store::Error::Generic { store: "LocalFileSystem", source: Box::new(source) },
+        };
+        std::fs::create_dir_all(folder).map_err(failed)?;
+        let folder = folder.canonicalize().map_err(failed)?;
+        let url = Url::from_directory_path(&folder).map_err(|()| unsupported(&folder.display().to_string()))?;
+        Ok(Self::with_store(url, Arc::new(LocalFileSystem::new())))
+    }
+}
+
+fn unsupported(location: &str) -> LakeError {
+    LakeError::Configuration {
+        message: format!("storage `{location}` can't be opened here"),
+        help: "use a folder, a file:// URL, or memory:///".into(),
+    }
+}

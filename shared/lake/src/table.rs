@@ -1,1 +1,385 @@
 //! A warm handle of one Delta table.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
+
+use arrow::datatypes::SchemaRef;
+use chrono::{DateTime, Utc};
+use datafusion::datasource::TableProvider;
+use deltalake::DeltaTable;
+use deltalake::kernel::{Action, Add, EagerSnapshot, Metadata, Protocol, Remove};
+use deltalake::logstore::{LogStoreRef, get_actions};
+use headwater_core::report::{COMMIT_INFO_KEY, FlowReport};
+use object_store::path::Path;
+use serde_json::Value;
+use url::Url;
+
+use crate::error::{LakeError, Result};
+use crate::storage::Storage;
+
+/// After so many new commits a handle is opened anew, from the last checkpoint: one that is only
+/// ever updated gets slower with every commit.
+const REOPEN_AFTER: u64 = 64;
+
+/// The key of a commit's token in `commitInfo`.
+pub(crate) const TOKEN_KEY: &str = "headwaterToken";
+
+/// A table, pinned at a version until it is refreshed. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Table {
+    storage: Storage,
+    path: String,
+    inner: DeltaTable,
+    opened_at: u64,
+}
+
+impl Table {
+    /// Opens a table at its latest version; `None` if there is none.
+    ///
+    /// # Errors
+    /// `Unavailable` when storage can't be read; `Invalid` when the table's log is broken or needs
+    /// features of the protocol that aren't supported, which the message names.
+    pub async fn open(storage: &Storage, path: &str) -> Result<Option<Self>> {
+        let mut inner = DeltaTable::new(storage.log_store(path));
+        match inner.load().await {
+            Ok(()) => {}
+            Err(deltalake::DeltaTableError::NotATable(_)) => return Ok(None),
+            Err(source) => {
+                let exists = inner.verify_deltatable_existence().await.unwrap_or(true);
+                return if exists { Err(LakeError::delta(&storage.table_url(path), source)) } else { Ok(None) };
+            }
+        }
+        let opened_at = inner.version().unwrap_or_default();
+        Ok(Some(Self { storage: storage.clone(), path: path.to_owned(), inner, opened_at }))
+    }
+
+    /// The same table as of a version.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; `Invalid` when the version is gone.
+    pub async fn at(&self, version: u64) -> Result<Self> {
+        let mut inner = DeltaTable::new(self.storage.log_store(&self.path));
+        inner.load_version(version).await.map_err(|source| self.error(source))?;
+        Ok(Self { storage: self.storage.clone(), path: self.path.clone(), inner, opened_at: version })
+    }
+
+    /// Moves to the latest version, reading only what is new.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn refresh(&mut self) -> Result<()> {
+        self.inner.update_incremental(None).await.map_err(|source| LakeError::delta(&self.storage.table_url(&self.path), source))?;
+        if self.version() >= self.opened_at + REOPEN_AFTER
+            && let Some(fresh) = Self::open(&self.storage, &self.path).await?
+        {
+            *self = fresh;
+        }
+        Ok(())
+    }
+
+    /// The pinned version.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.inner.version().unwrap_or_default()
+    }
+
+    /// The path below the lake's root.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The columns, partition columns included.
+    #[must_use]
+    pub fn schema(&self) -> SchemaRef {
+        self.snapshot().map_or_else(|_| Arc::new(arrow::datatypes::Schema::empty()), EagerSnapshot::arrow_schema)
+    }
+
+    /// Partition columns.
+    ///
+    /// # Errors
+    /// `Internal` only.
+    pub fn partitioned_by(&self) -> Result<Vec<String>> {
+        Ok(self.snapshot()?.metadata().partition_columns().iter().map(ToString::to_string).collect())
+    }
+
+    /// A table property.
+    #[must_use]
+    pub fn property(&self, key: &str) -> Option<String> {
+        self.snapshot().ok()?.metadata().configuration().get(key).cloned()
+    }
+
+    /// The version of a `txn`.
+    ///
+    /// # Errors
+    /// `Unavailable` when the log can't be read.
+    pub async fn transaction(&self, app_id: &str) -> Result<Option<i64>> {
+        let log = self.inner.log_store();
+        self.snapshot()?.transaction_version(log.as_ref(), app_id).await.map_err(|source| self.error(source))
+    }
+
+    /// The live data files.
+    ///
+    /// # Errors
+    /// `Invalid` when the snapshot can't be read.
+    pub fn files(&self) -> Result<Vec<DataFile>> {
+        let log = self.snapshot()?.try_log_data().map_err(|source| self.error(source))?;
+        Ok(log.iter().map(|view| self.data_file(view.add_action())).collect())
+    }
+
+    /// The commits in `(after, through]`, `None` meaning from the first on.
+    ///
+    /// # Errors
+    /// `Invalid` ([`LakeError::LogEntryGone`]) when one was cleaned up.
+    pub async fn changes(&self, after: Option<u64>, through: u64) -> Result<Vec<CommitEntry>> {
+        let first = after.map_or(0, |version| version + 1);
+        let mut entries = Vec::new();
+        for version in first..=through {
+            let entry = read_commit(&self.storage, &self.path, version).await?;
+            entries.push(entry.ok_or_else(|| LakeError::LogEntryGone { table: self.url().to_string(), version })?);
+        }
+        Ok(entries)
+    }
+
+    /// The last commits, newest first, as far as the log goes back.
+    ///
+    /// # Errors
+    /// `Unavailable` when the log can't be read.
+    pub async fn history(&self, limit: usize) -> Result<Vec<CommitEntry>> {
+        let mut entries = Vec::new();
+        for version in (0..=self.version()).rev().take(limit) {
+            match read_commit(&self.storage, &self.path, version).await? {
+                Some(entry) => entries.push(entry),
+                None => break,
+            }
+        }
+        Ok(entries)
+    }
+
+    /// All rows, for the engine.
+    ///
+    /// # Errors
+    /// `Invalid` when the table can't be scanned.
+    pub async fn provider(&self) -> Result<Arc<dyn TableProvider>> {
+        let scan = self.inner.table_provider().build().await;
+        Ok(Arc::new(scan.map_err(LakeError::query)?))
+    }
+
+    /// The rows of these live files only.
+    ///
+    /// # Errors
+    /// `Invalid` when the table can't be scanned.
+    pub async fn provider_of(&self, files: &[DataFile]) -> Result<Arc<dyn TableProvider>> {
+        let adds: Vec<Add> = files.iter().map(|file| file.add.clone()).collect();
+        let scan = self.inner.table_provider().with_adds(adds).build().await;
+        Ok(Arc::new(scan.map_err(LakeError::query)?))
+    }
+
+    /// The handle of delta-rs, for maintenance.
+    pub(crate) const fn delta(&self) -> &DeltaTable {
+        &self.inner
+    }
+
+    pub(crate) fn snapshot(&self) -> Result<&EagerSnapshot> {
+        let state = self.inner.snapshot().map_err(|source| self.error(source))?;
+        Ok(state.snapshot())
+    }
+
+    pub(crate) fn log_store(&self) -> LogStoreRef {
+        self.inner.log_store()
+    }
+
+    pub(crate) fn data_file(&self, add: Add) -> DataFile {
+        DataFile::new(&self.storage, &self.path, add)
+    }
+
+    fn url(&self) -> Url {
+        self.storage.table_url(&self.path)
+    }
+
+    fn error(&self, source: deltalake::DeltaTableError) -> LakeError {
+        LakeError::delta(&self.url(), source)
+    }
+}
+
+/// A data file of a table.
+#[derive(Debug, Clone)]
+pub struct DataFile {
+    pub(crate) add: Add,
+    location: Path,
+    stats: Arc<OnceLock<Option<Value>>>,
+}
+
+impl DataFile {
+    pub(crate) fn new(storage: &Storage, table: &str, add: Add) -> Self {
+        let folder = storage.location(table);
+        let location = Path::from_iter(folder.parts().chain(Path::from(add.path.as_str()).parts()));
+        Self { add, location, stats: Arc::default() }
+    }
+
+    /// Path relative to the table, as in the log.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.add.path
+    }
+
+    /// Path in the store.
+    #[must_use]
+    pub const fn location(&self) -> &Path {
+        &self.location
+    }
+
+    /// Bytes as stored.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        u64::try_from(self.add.size).unwrap_or_default()
+    }
+
+    /// When the file was written.
+    #[must_use]
+    pub fn modified(&self) -> DateTime<Utc> {
+        DateTime::from_timestamp_millis(self.add.modification_time).unwrap_or_default()
+    }
+
+    /// Rows, if statistics tell.
+    #[must_use]
+    pub fn num_records(&self) -> Option<u64> {
+        self.statistics()?.get("numRecords")?.as_u64()
+    }
+
+    /// A lower bound of a column, by its dotted path, if statistics tell.
+    #[must_use]
+    pub fn min(&self, column: &str) -> Option<Value> {
+        self.bound("minValues", column)
+    }
+
+    /// An upper bound of a column, by its dotted path, if statistics tell.
+    #[must_use]
+    pub fn max(&self, column: &str) -> Option<Value> {
+        self.bound("maxValues", column)
+    }
+
+    /// Partition values in a fixed order, for grouping.
+    #[must_use]
+    pub fn partition(&self) -> Vec<(String, Option<String>)> {
+        let mut values: Vec<_> = self.add.partition_values.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        values.sort();
+        values
+    }
+
+    /// Whether rows of the file are deleted by a deletion vector.
+    #[must_use]
+    pub const fn has_deletion_vector(&self) -> bool {
+        self.add.deletion_vector.is_some()
+    }
+
+    pub(crate) fn removal(&self, data_change: bool, now: DateTime<Utc>) -> Remove {
+        Remove {
+            path: self.add.path.clone(),
+            data_change,
+            deletion_timestamp: Some(now.timestamp_millis()),
+            extended_file_metadata: Some(true),
+            partition_values: Some(self.add.partition_values.clone()),
+            size: Some(self.add.size),
+            tags: self.add.tags.clone(),
+            deletion_vector: self.add.deletion_vector.clone(),
+            base_row_id: self.add.base_row_id,
+            default_row_commit_version: self.add.default_row_commit_version,
+        }
+    }
+
+    fn bound(&self, which: &str, column: &str) -> Option<Value> {
+        let bounds = self.statistics()?.get(which)?;
+        column.split('.').try_fold(bounds, |value, part| value.get(part)).cloned()
+    }
+
+    fn statistics(&self) -> Option<&Value> {
+        self.stats.get_or_init(|| serde_json::from_str(self.add.stats.as_deref()?).ok()).as_ref()
+    }
+}
+
+/// One commit, as its log entry tells.
+#[derive(Debug, Clone)]
+pub struct CommitEntry {
+    /// Its version.
+    pub version: u64,
+    /// When it was committed, by the committer's clock.
+    pub timestamp: Option<DateTime<Utc>>,
+    /// What the writer called it (`WRITE`, `OPTIMIZE`, …).
+    pub operation: Option<String>,
+    /// Headwater's report, if Headwater committed it.
+    pub report: Option<FlowReport>,
+    /// `txn` actions.
+    pub txns: Vec<(String, i64)>,
+    pub(crate) token: Option<String>,
+    pub(crate) added: Vec<DataFile>,
+    pub(crate) removed: Vec<Remove>,
+    pub(crate) metadata: Option<Metadata>,
+    pub(crate) protocol: Option<Protocol>,
+}
+
+impl CommitEntry {
+    /// Whether it takes rows away or changes them; compaction doesn't.
+    #[must_use]
+    pub fn removes_rows(&self) -> bool {
+        self.removed.iter().any(|remove| remove.data_change)
+    }
+
+    /// Files with rows that weren't in the table before.
+    #[must_use]
+    pub fn rows_added(&self) -> Vec<DataFile> {
+        self.added.iter().filter(|file| file.add.data_change).cloned().collect()
+    }
+
+    /// Whether any row came or went.
+    #[must_use]
+    pub fn changes_rows(&self) -> bool {
+        self.removes_rows() || self.added.iter().any(|file| file.add.data_change)
+    }
+
+    pub(crate) fn removed_paths(&self) -> BTreeSet<String> {
+        self.removed.iter().map(|remove| remove.path.clone()).collect()
+    }
+
+    fn take(&mut self, storage: &Storage, table: &str, action: Action) {
+        match action {
+            Action::Add(add) => self.added.push(DataFile::new(storage, table, add)),
+            Action::Remove(remove) => self.removed.push(remove),
+            Action::Txn(txn) => self.txns.push((txn.app_id, txn.version)),
+            Action::Metadata(metadata) => self.metadata = Some(metadata),
+            Action::Protocol(protocol) => self.protocol = Some(protocol),
+            Action::CommitInfo(info) => {
+                self.timestamp = info.timestamp.and_then(DateTime::from_timestamp_millis);
+                self.operation.clone_from(&info.operation);
+                self.token = info.info.get(TOKEN_KEY).and_then(Value::as_str).map(str::to_owned);
+                self.report = info.info.get(COMMIT_INFO_KEY).and_then(|report| serde_json::from_value(report.clone()).ok());
+            }
+            Action::Cdc(_) | Action::DomainMetadata(_) => {}
+        }
+    }
+}
+
+/// Reads one log entry; `None` if it isn't there.
+pub(crate) async fn read_commit(storage: &Storage, table: &str, version: u64) -> Result<Option<CommitEntry>> {
+    let url = storage.table_url(table);
+    let log = storage.log_store(table);
+    let Some(bytes) = log.read_commit_entry(version).await.map_err(|source| LakeError::delta(&url, source))? else {
+        return Ok(None);
+    };
+    let mut entry = CommitEntry {
+        version,
+        timestamp: None,
+        operation: None,
+        report: None,
+        txns: Vec::new(),
+        token: None,
+        added: Vec::new(),
+        removed: Vec::new(),
+        metadata: None,
+        protocol: None,
+    };
+    for action in get_actions(version, &bytes).map_err(|source| LakeError::delta(&url, source))? {
+        entry.take(storage, table, action);
+    }
+    Ok(Some(entry))
+}

@@ -1,0 +1,156 @@
+//! Steps that every kind of flow takes.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use datafusion::dataframe::DataFrame;
+use datafusion::prelude::SessionContext;
+use futures::TryStreamExt;
+use headwater_core::model::{Expectation, Query, Violation};
+use headwater_core::report::FlowReport;
+use headwater_core::watermark::next_watermark;
+use tokio::sync::Mutex;
+
+use super::FlowRun;
+use super::dedup::{Keys, Seen};
+use super::execute::{Executed, align};
+use super::outlet::{Plan, TablePlan};
+use super::rules::Rule;
+use super::settle::{Batch, Identity};
+use super::target::Pinned;
+use crate::engine;
+use crate::error::{LakeError, Result};
+use crate::lake::Lake;
+use crate::table::Table;
+
+impl FlowRun<'_> {
+    /// A session for this flow. Deduplication keeps the first row of each key, so its rows must come
+    /// in the order of their files: one partition.
+    pub(super) fn session(&self) -> SessionContext {
+        match self.dataset.dedup {
+            Some(_) => self.lake.engine().ordered_session(),
+            None => self.lake.engine().session(),
+        }
+    }
+
+    /// What the partitions of a batch share. `sides` says which side tables are still to be written.
+    pub(super) async fn plan(&self, pinned: &Pinned, frame: &DataFrame, sides: [bool; 2], source_version: Option<u64>) -> Result<Arc<Plan>> {
+        let target = self.target_plan(pinned, frame.schema().inner())?;
+        let side = |wanted: bool, name, table: &Option<Table>| -> Result<Option<TablePlan>> {
+            wanted.then(|| self.side_plan(&name, &target, table.as_ref())).transpose()
+        };
+        let name = &self.flow.target;
+        let quarantine = side(sides[0], name.quarantine(), &pinned.quarantine)?;
+        let late = side(sides[1], name.late(), &pinned.late)?;
+        let keys = self.dataset.dedup.as_ref().map(|dedup| Keys::new(dedup, &target.schema)).transpose()?;
+        Ok(Arc::new(Plan {
+            storage: self.lake.storage().clone(),
+            rules: self.rules(&target)?,
+            target,
+            quarantine,
+            late,
+            keys,
+            seen: Mutex::default(),
+            flow: self.flow.name.clone(),
+            source_version,
+            now: Lake::now(),
+            target_file_size: self.lake.pipeline().settings.target_file_size,
+            traces_files: false,
+        }))
+    }
+
+    /// The dataset's expectations, compiled; a `NOT NULL` column is one that quarantines.
+    fn rules(&self, target: &TablePlan) -> Result<Vec<Rule>> {
+        let session = self.lake.engine().session();
+        let compile = |expectation: &Expectation| {
+            Ok(Rule {
+                name: expectation.name.clone(),
+                action: expectation.action,
+                predicate: engine::predicate(&session, &target.schema, &expectation.predicate)?,
+            })
+        };
+        let mut rules = self.dataset.expectations.iter().map(compile).collect::<Result<Vec<_>>>()?;
+        for column in self.dataset.columns.iter().filter(|column| column.not_null) {
+            rules.push(Rule {
+                name: format!("{} NOT NULL", column.name),
+                action: Violation::Drop,
+                predicate: engine::not_null(&target.schema, &column.name)?,
+            });
+        }
+        Ok(rules)
+    }
+
+    /// The same plan, with those keys of the batch that the target holds already.
+    pub(super) async fn with_keys_of_target(&self, plan: Arc<Plan>, pinned: &Pinned, session: &SessionContext, query: &Query) -> Result<Arc<Plan>> {
+        let (Some(keys), Some(table)) = (&plan.keys, &pinned.main) else { return Ok(plan) };
+        if table.files()?.is_empty() {
+            return Ok(plan);
+        }
+        let frame = self.lake.engine().plan(session, query).await?;
+        let mut fresh = HashSet::new();
+        let mut rows = frame.execute_stream().await.map_err(LakeError::query)?;
+        while let Some(batch) = rows.try_next().await.map_err(LakeError::query)? {
+            fresh.extend(keys.of(&align(&batch, &plan.target.schema)?)?.into_iter().flatten());
+        }
+        *plan.seen.lock().await = Seen::of_target(self.held_keys(keys, &fresh, table, &plan).await?);
+        Ok(plan)
+    }
+
+    /// Those of the fresh keys that the table holds: its key columns are streamed past the set.
+    async fn held_keys(&self, keys: &Keys, fresh: &HashSet<Box<[u8]>>, table: &Table, plan: &Plan) -> Result<HashSet<Box<[u8]>>> {
+        let session = self.lake.engine().session();
+        let names: Vec<_> = keys.columns().iter().map(|at| plan.target.schema.field(*at).name().clone()).collect();
+        let columns = names.iter().map(datafusion::logical_expr::ident).collect::<Vec<_>>();
+        let frame = session.read_table(table.provider()?).and_then(|frame| frame.select(columns)).map_err(LakeError::query)?;
+        let schema = Arc::new(plan.target.schema.project(keys.columns()).map_err(LakeError::arrow)?);
+        let mut held = HashSet::new();
+        let mut rows = frame.execute_stream().await.map_err(LakeError::query)?;
+        while let Some(batch) = rows.try_next().await.map_err(LakeError::query)? {
+            let batch = align(&batch, &schema)?;
+            let found = keys.of_columns(batch.columns())?.into_iter().flatten();
+            held.extend(found.filter(|key| fresh.contains(key)));
+        }
+        Ok(held)
+    }
+
+    /// The watermark that the flow's next batch begins with.
+    pub(super) async fn watermark(&self, main: Option<&Table>) -> Result<Option<i64>> {
+        let has_one = self.flow.stream().is_some_and(|relation| relation.watermark().is_some());
+        match main {
+            Some(table) if has_one => table.transaction(&self.flow.name.watermark_app_id(&self.lake.pipeline().name)).await,
+            _ => Ok(None),
+        }
+    }
+
+    /// The batch, counted and ready to be settled; an error if a `FAIL UPDATE` rule was violated.
+    pub(super) fn finish(&self, plan: &Plan, executed: Executed, watermark: Option<i64>, identity: Identity, mut report: FlowReport) -> Result<Batch> {
+        let Executed { produced, highest_event_time } = executed;
+        report.expectations = produced.tally.counts(&plan.rules);
+        report.rows = produced.rows;
+        let fatal = produced.tally.fatal(&plan.rules);
+        if !fatal.is_empty() {
+            return Err(self.violated(report.expectations, &fatal));
+        }
+        let mut txns = Vec::new();
+        let declared = self.flow.stream().and_then(|relation| relation.watermark());
+        let next = declared.and_then(|declared| next_watermark(watermark, highest_event_time, declared.delay));
+        if let Some(next) = next {
+            report.watermark = chrono::DateTime::from_timestamp_micros(next);
+            if Some(next) != watermark && produced.rows.read > 0 {
+                txns.push((self.flow.name.watermark_app_id(&self.lake.pipeline().name), next));
+            }
+        }
+        Ok(Batch { identity, produced, report, txns, replaces: None })
+    }
+
+    pub(super) fn untraceable(&self) -> LakeError {
+        LakeError::Configuration {
+            message: format!("flow `{}` reads its stream inside a subquery, a CTE or a set operation", self.flow.name),
+            help: "read the stream in the FROM clause of the outer SELECT, and put further steps into another table".into(),
+        }
+    }
+
+    pub(super) fn no_stream(&self) -> LakeError {
+        LakeError::Internal { message: format!("flow {} was run as what it isn't", self.flow.name) }
+    }
+}

@@ -1,0 +1,98 @@
+//! First row of each key wins.
+//!
+//! The keys of a batch are held in a hash set; the target's key columns are streamed past it to find
+//! those that are there already. Memory is that of the batch's own keys, whatever the table's size.
+
+use std::collections::HashSet;
+
+use arrow::array::{Array, ArrayRef, BooleanBufferBuilder, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::SchemaRef;
+use arrow::row::{RowConverter, SortField};
+use headwater_core::model::Dedup;
+use headwater_core::provenance::METADATA;
+
+use crate::error::{LakeError, Result};
+
+/// Encodes the key columns of batches of one schema.
+#[derive(Debug)]
+pub(super) struct Keys {
+    columns: Vec<usize>,
+    converter: RowConverter,
+    null_is_a_value: bool,
+}
+
+impl Keys {
+    /// Keys of a target's schema. A key column that isn't there is a configuration error.
+    pub(super) fn new(dedup: &Dedup, schema: &SchemaRef) -> Result<Self> {
+        let columns = match dedup {
+            Dedup::WholeRow => (0..schema.fields().len()).filter(|at| schema.field(*at).name() != METADATA).collect(),
+            Dedup::Keys(names) => names.iter().map(|name| column(schema, name)).collect::<Result<Vec<_>>>()?,
+        };
+        let fields = columns.iter().map(|at| SortField::new(schema.field(*at).data_type().clone())).collect();
+        let converter = RowConverter::new(fields).map_err(|source| internal(&source))?;
+        Ok(Self { columns, converter, null_is_a_value: matches!(dedup, Dedup::WholeRow) })
+    }
+
+    /// Positions of the key columns in the schema.
+    pub(super) fn columns(&self) -> &[usize] {
+        &self.columns
+    }
+
+    /// The key of each row of a batch of the whole schema. `None` where a key column is NULL: such a
+    /// row has no key and is never a duplicate. A whole row may hold NULLs, which equal each other.
+    pub(super) fn of(&self, batch: &RecordBatch) -> Result<Vec<Option<Box<[u8]>>>> {
+        let arrays: Vec<ArrayRef> = self.columns.iter().map(|at| ArrayRef::clone(batch.column(*at))).collect();
+        self.of_columns(&arrays)
+    }
+
+    /// The same, of the key columns alone, in the order of [`Self::columns`].
+    pub(super) fn of_columns(&self, arrays: &[ArrayRef]) -> Result<Vec<Option<Box<[u8]>>>> {
+        let rows = self.converter.convert_columns(arrays).map_err(|source| internal(&source))?;
+        let key = |(at, row): (usize, arrow::row::Row<'_>)| {
+            let has_null = !self.null_is_a_value && arrays.iter().any(|array| array.is_null(at));
+            (!has_null).then(|| Box::from(row.as_ref()))
+        };
+        Ok(rows.iter().enumerate().map(key).collect())
+    }
+}
+
+/// The keys seen so far: those of the target that the batch has too, and those of the batch.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    keys: HashSet<Box<[u8]>>,
+}
+
+impl Seen {
+    /// Keys that are in the target already.
+    pub(super) const fn of_target(keys: HashSet<Box<[u8]>>) -> Self {
+        Self { keys }
+    }
+
+    /// The rows whose key wasn't seen yet, in order; their keys count as seen from now on.
+    pub(super) fn first_rows(&mut self, keys: &Keys, batch: RecordBatch) -> Result<RecordBatch> {
+        let mut fresh = BooleanBufferBuilder::new(batch.num_rows());
+        for key in keys.of(&batch)? {
+            fresh.append(key.is_none_or(|key| self.keys.insert(key)));
+        }
+        let fresh = arrow::array::BooleanArray::new(fresh.finish(), None);
+        if fresh.true_count() == batch.num_rows() {
+            return Ok(batch);
+        }
+        filter_record_batch(&batch, &fresh).map_err(|source| internal(&source))
+    }
+}
+
+fn column(schema: &SchemaRef, name: &str) -> Result<usize> {
+    let exact = schema.index_of(name).ok();
+    exact.or_else(|| schema.fields().iter().position(|field| field.name().eq_ignore_ascii_case(name))).ok_or_else(|| {
+        LakeError::Configuration {
+            message: format!("headwater.dedup.keys names `{name}`, which is no column of the table"),
+            help: format!("columns: {}", schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ")),
+        }
+    })
+}
+
+fn internal(source: &arrow::error::ArrowError) -> LakeError {
+    LakeError::Internal { message: source.to_string() }
+}

@@ -1,0 +1,183 @@
+//! Lands messages of an unordered, at-least-once queue.
+//!
+//! The target is the ledger: `_metadata.message_id` and `_metadata.enqueued_time` are columns. A
+//! message received for the first time can only have been landed by a commit since then; one that
+//! was received before is looked up.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use chrono::{DateTime, Utc};
+use datafusion::datasource::MemTable;
+use headwater_core::model::{ReadOptions, Relation, RelationSource};
+use headwater_core::provenance::{Trace, project_traces};
+use headwater_core::report::{FlowReport, Input, Outcome, Report, Retry};
+use headwater_core::trigger::{Message, MessageBatch};
+
+use super::FlowRun;
+use super::ledger::{LedgerColumn, held, suspects};
+use super::relations::register;
+use super::settle::{Batch, Identity, Settled};
+use super::target::Pinned;
+use crate::error::{LakeError, Result};
+use crate::ingest::{Decoded, decode_messages};
+use crate::lake::Lake;
+
+impl Lake {
+    /// Lands a batch of messages in every table that reads its source. A message is to be
+    /// redelivered (`retry`) when one of the tables couldn't take it.
+    pub async fn land_messages(&self, batch: &MessageBatch, deadline: Option<DateTime<Utc>>) -> Report {
+        let mut report = Report::default();
+        let flows: Vec<_> = self.pipeline().flows.iter().filter(|flow| reads(flow.stream(), &batch.source)).collect();
+        if flows.is_empty() {
+            report.retry = retries(batch, &format!("no flow reads source `{}`", batch.source));
+        }
+        for flow in flows {
+            match FlowRun::new(self, flow, "messages", deadline) {
+                Ok(run) => report.flows.extend(run.land_messages(batch).await),
+                Err(error) => tracing::error!(%error, "flow has no target"),
+            }
+        }
+        if let Some(reason) = report.flows.iter().find_map(unsettled) {
+            report.retry = retries(batch, &reason);
+        }
+        report
+    }
+}
+
+impl FlowRun<'_> {
+    async fn land_messages(&self, batch: &MessageBatch) -> Vec<FlowReport> {
+        let mut messages = batch.messages.clone();
+        loop {
+            match self.try_land(&messages, batch).await {
+                Ok(Some(reports)) => return reports,
+                Ok(None) if self.is_out_of_time() => {
+                    let mut report = self.report();
+                    report.outcome = Outcome::Retryable { reason: "the deadline came before a race was won".into() };
+                    return vec![report];
+                }
+                Ok(None) => messages.iter_mut().for_each(|message| message.receive_count = message.receive_count.max(2)),
+                Err(error) => return vec![self.failure(&error)],
+            }
+        }
+    }
+
+    /// One attempt; `None` when a race was lost and all must be looked up again.
+    async fn try_land(&self, messages: &[Message], batch: &MessageBatch) -> Result<Option<Vec<FlowReport>>> {
+        let mut reports = Vec::new();
+        let pinned = self.pin_target().await?;
+        let groups = self.part(messages, batch, &pinned).await?;
+        for (settled, group) in groups {
+            let Some(report) = self.land_group(group, &settled, batch, pinned.clone()).await? else { return Ok(None) };
+            reports.push(report);
+        }
+        Ok(Some(reports))
+    }
+
+    /// Messages by what an earlier attempt has settled of them.
+    async fn part(&self, messages: &[Message], batch: &MessageBatch, pinned: &Pinned) -> Result<BTreeMap<SettledSides, Vec<Message>>> {
+        let ids: HashSet<String> = messages.iter().map(|message| message.id.clone()).collect();
+        let mut found = Vec::new();
+        for table in [&pinned.main, &pinned.quarantine, &pinned.late] {
+            found.push(match table {
+                Some(table) => {
+                    let files = suspects(table, messages, batch.received_at)?;
+                    held(self.lake.storage(), LedgerColumn::MessageId, &ids, &files).await?
+                }
+                None => HashSet::new(),
+            });
+        }
+        let mut groups: BTreeMap<SettledSides, Vec<Message>> = BTreeMap::new();
+        let mut taken = HashSet::new();
+        for message in messages {
+            let twice = !taken.insert(message.id.as_str());
+            let settled = SettledSides {
+                main: twice || found[0].contains(&message.id),
+                quarantine: found[1].contains(&message.id),
+                late: found[2].contains(&message.id),
+            };
+            groups.entry(settled).or_default().push(message.clone());
+        }
+        Ok(groups)
+    }
+
+    async fn land_group(&self, messages: Vec<Message>, settled: &SettledSides, batch: &MessageBatch, mut pinned: Pinned) -> Result<Option<FlowReport>> {
+        let started = Instant::now();
+        let mut report = self.report();
+        report.inputs = vec![Input::Events { source: batch.source.clone(), messages: messages.len() as u64 }];
+        if settled.main {
+            report.rows.read = messages.len() as u64;
+            report.rows.duplicate = messages.len() as u64;
+            report.outcome = Outcome::AlreadyApplied;
+            return Ok(Some(report));
+        }
+        let (relation, read) = self.events_relation()?;
+        let columns = self.source_columns(pinned.main.as_ref(), read, || Ok(crate::ingest::sample_messages(&messages))).await?;
+        let Decoded { batches, bad } = decode_messages(&messages, &batch.source, read, &columns)?;
+        let traces = relation.watermark().map(|watermark| Trace::EventTime(&watermark.column));
+        let traces: Vec<_> = std::iter::once(Trace::Metadata).chain(traces).collect();
+        let query = project_traces(&self.flow.query, &traces).ok_or_else(|| self.untraceable())?;
+        let session = self.lake.engine().session();
+        let statics = self.pin_tables().await?;
+        if self.register_static(&session, &query, &statics).await?.is_none() {
+            report.outcome = Outcome::Retryable { reason: "a table that the query joins has no data yet".into() };
+            return Ok(Some(report));
+        }
+        let schema = crate::ingest::message_schema(&columns);
+        let table = MemTable::try_new(Arc::clone(&schema), vec![batches]).map_err(LakeError::query)?;
+        register(&session, relation, &query, Arc::new(table))?;
+        let frame = self.lake.engine().plan(&session, &query).await?;
+        let sides = [!settled.quarantine, !settled.late];
+        let plan = self.plan(&pinned, &frame, sides, None).await?;
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        sender.send(bad).await.map_err(|source| LakeError::Internal { message: source.to_string() })?;
+        drop(sender);
+        let watermark = self.watermark(pinned.main.as_ref()).await?;
+        let executed = super::execute::execute(frame, &plan, watermark, Some(receiver)).await?;
+        let ids = messages.iter().map(|message| message.id.clone()).collect();
+        report.millis = super::elapsed_millis(started);
+        let batch = self.finish(&plan, executed, watermark, Identity::Sources { column: LedgerColumn::MessageId, ids }, report.clone())?;
+        let counted = batch.report.clone();
+        Ok(match self.settle(&mut pinned, &plan, batch).await? {
+            Settled::Ended(outcome) => Some(FlowReport { outcome, ..counted }),
+            Settled::Redo => None,
+        })
+    }
+
+    fn events_relation(&self) -> Result<(&Relation, &ReadOptions)> {
+        match self.flow.stream() {
+            Some(relation) => match &relation.source {
+                RelationSource::Events { read, .. } => Ok((relation, read)),
+                _ => Err(self.no_stream()),
+            },
+            None => Err(self.no_stream()),
+        }
+    }
+}
+
+/// What an earlier attempt has committed of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct SettledSides {
+    main: bool,
+    quarantine: bool,
+    late: bool,
+}
+
+fn reads(stream: Option<&Relation>, name: &str) -> bool {
+    matches!(stream.map(|relation| &relation.source), Some(RelationSource::Events { source, .. }) if source == name)
+}
+
+fn retries(batch: &MessageBatch, reason: &str) -> Vec<Retry> {
+    let retry = |message: &Message| Retry { item: message.id.clone(), reason: reason.to_owned() };
+    batch.messages.iter().map(retry).collect()
+}
+
+/// Why a flow's batch isn't in its target.
+fn unsettled(report: &FlowReport) -> Option<String> {
+    match &report.outcome {
+        Outcome::Retryable { reason } | Outcome::Failed { message: reason, .. } => Some(reason.clone()),
+        Outcome::Skipped { upstream } => Some(format!("{upstream} failed")),
+        Outcome::NothingNew | Outcome::AlreadyApplied | Outcome::Committed { .. } => None,
+    }
+}

@@ -1,0 +1,213 @@
+//! Where the rows of a batch go: the target, its quarantine, its late table.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::SchemaRef;
+use chrono::{DateTime, Utc};
+use headwater_core::model::Violation;
+use headwater_core::name::FlowName;
+use headwater_core::provenance::METADATA;
+use headwater_core::report::Rows;
+use tokio::sync::Mutex;
+
+use super::dedup::{Keys, Seen};
+use super::rules::{Judged, Rule, Tally, judge};
+use crate::error::Result;
+use crate::ingest::{BadRecord, SideContext, bad_records, side_rows};
+use crate::storage::Storage;
+use crate::write::{Writer, Written};
+
+/// What all partitions of a batch share.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) storage: Storage,
+    pub(super) target: TablePlan,
+    /// `None` when an earlier attempt has settled the side table already.
+    pub(super) quarantine: Option<TablePlan>,
+    /// As `quarantine`.
+    pub(super) late: Option<TablePlan>,
+    pub(super) rules: Vec<Rule>,
+    pub(super) keys: Option<Keys>,
+    pub(super) seen: Mutex<Seen>,
+    pub(super) flow: FlowName,
+    pub(super) source_version: Option<u64>,
+    pub(super) now: DateTime<Utc>,
+    pub(super) target_file_size: u64,
+    /// Collect the file paths that rows came from.
+    pub(super) traces_files: bool,
+}
+
+/// A table that a batch may write to.
+#[derive(Debug, Clone)]
+pub(super) struct TablePlan {
+    pub(super) path: String,
+    pub(super) schema: SchemaRef,
+    pub(super) partitioned_by: Vec<String>,
+}
+
+/// What a batch, or one partition of it, wrote. Nothing of it is visible before the commit.
+#[derive(Debug, Default)]
+pub(super) struct Produced {
+    pub(super) main: Written,
+    pub(super) quarantine: Written,
+    pub(super) late: Written,
+    pub(super) rows: Rows,
+    pub(super) tally: Tally,
+    pub(super) file_paths: BTreeSet<String>,
+}
+
+impl Produced {
+    /// Adds what another partition wrote.
+    pub(super) fn add(&mut self, other: Self) {
+        self.main.add(other.main);
+        self.quarantine.add(other.quarantine);
+        self.late.add(other.late);
+        self.rows = self.rows.plus(other.rows);
+        self.tally.add(&other.tally);
+        self.file_paths.extend(other.file_paths);
+    }
+}
+
+/// Writers of one partition, opened when the first row comes.
+#[derive(Debug)]
+pub(super) struct Outlet {
+    plan: Arc<Plan>,
+    main: Option<Writer>,
+    quarantine: Option<Writer>,
+    late: Option<Writer>,
+    rows: Rows,
+    tally: Tally,
+    failed: bool,
+    file_paths: BTreeSet<String>,
+}
+
+impl Outlet {
+    pub(super) fn new(plan: Arc<Plan>) -> Self {
+        Self {
+            plan,
+            main: None,
+            quarantine: None,
+            late: None,
+            rows: Rows::default(),
+            tally: Tally::default(),
+            failed: false,
+            file_paths: BTreeSet::new(),
+        }
+    }
+
+    /// Takes rows that are in time, in the target's schema.
+    pub(super) async fn rows(&mut self, batch: RecordBatch) -> Result<()> {
+        self.rows.read += batch.num_rows() as u64;
+        let plan = Arc::clone(&self.plan);
+        let Judged { kept, dropped } = judge(&plan.rules, &mut self.tally, batch)?;
+        self.failed |= plan.rules.iter().any(|rule| rule.action == Violation::Fail) && !self.tally.fatal(&plan.rules).is_empty();
+        if self.failed {
+            return Ok(());
+        }
+        if let Some((rows, reasons)) = dropped {
+            self.rows.dropped += rows.num_rows() as u64;
+            self.quarantine_rows(&side_rows(&rows, &reasons, &self.context()?)?).await?;
+        }
+        self.keep(kept).await
+    }
+
+    /// Takes rows that are older than the watermark, in the target's schema.
+    pub(super) async fn late_rows(&mut self, batch: &RecordBatch) -> Result<()> {
+        let count = batch.num_rows() as u64;
+        self.rows.read += count;
+        self.rows.late += count;
+        let plan = Arc::clone(&self.plan);
+        let Some(late) = &plan.late else { return Ok(()) };
+        let reason = super::reason_lists("late: event time is before the watermark", batch.num_rows());
+        let rows = side_rows(batch, &reason, &self.context()?)?;
+        write(&mut self.late, &plan, late, &rows).await
+    }
+
+    /// Takes records that couldn't be decoded.
+    pub(super) async fn bad(&mut self, bad: &[BadRecord]) -> Result<()> {
+        if bad.is_empty() {
+            return Ok(());
+        }
+        self.rows.read += bad.len() as u64;
+        self.quarantine_rows(&bad_records(bad, &self.plan.target.schema, &self.context()?)?).await
+    }
+
+    /// Ends all files.
+    pub(super) async fn close(self) -> Result<Produced> {
+        Ok(Produced {
+            main: finish(self.main).await?,
+            quarantine: finish(self.quarantine).await?,
+            late: finish(self.late).await?,
+            rows: self.rows,
+            tally: self.tally,
+            file_paths: self.file_paths,
+        })
+    }
+
+    async fn keep(&mut self, kept: RecordBatch) -> Result<()> {
+        let plan = Arc::clone(&self.plan);
+        let kept = match &plan.keys {
+            Some(keys) => {
+                let before = kept.num_rows();
+                let first = plan.seen.lock().await.first_rows(keys, kept)?;
+                self.rows.duplicate += (before - first.num_rows()) as u64;
+                first
+            }
+            None => kept,
+        };
+        self.rows.written += kept.num_rows() as u64;
+        if plan.traces_files {
+            trace_files(&kept, &mut self.file_paths);
+        }
+        write(&mut self.main, &plan, &plan.target, &kept).await
+    }
+
+    async fn quarantine_rows(&mut self, rows: &RecordBatch) -> Result<()> {
+        self.rows.quarantined += rows.num_rows() as u64;
+        let plan = Arc::clone(&self.plan);
+        match &plan.quarantine {
+            Some(table) => write(&mut self.quarantine, &plan, table, rows).await,
+            None => Ok(()),
+        }
+    }
+
+    fn context(&self) -> Result<SideContext> {
+        Ok(SideContext { flow: self.plan.flow.clone(), source_version: self.plan.source_version, now: self.plan.now })
+    }
+}
+
+async fn write(writer: &mut Option<Writer>, plan: &Plan, table: &TablePlan, rows: &RecordBatch) -> Result<()> {
+    if rows.num_rows() == 0 {
+        return Ok(());
+    }
+    if writer.is_none() {
+        let schema = Arc::clone(&table.schema);
+        *writer = Some(Writer::new(&plan.storage, &table.path, schema, &table.partitioned_by, plan.target_file_size)?);
+    }
+    match writer {
+        Some(writer) => writer.write(rows).await,
+        None => Ok(()),
+    }
+}
+
+async fn finish(writer: Option<Writer>) -> Result<Written> {
+    match writer {
+        Some(writer) => writer.close().await,
+        None => Ok(Written::default()),
+    }
+}
+
+/// Collects the distinct file paths of a batch; rows of one file come one after the other.
+fn trace_files(batch: &RecordBatch, paths: &mut BTreeSet<String>) {
+    let Some(metadata) = batch.column_by_name(METADATA).and_then(|column| column.as_struct_opt()) else { return };
+    let Some(column) = metadata.column_by_name("file_path").and_then(|column| column.as_string_opt::<i32>()) else { return };
+    let mut last = None;
+    for path in column.iter().flatten() {
+        if last != Some(path) {
+            paths.insert(path.to_owned());
+            last = Some(path);
+        }
+    }
+}

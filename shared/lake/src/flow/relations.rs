@@ -1,0 +1,82 @@
+//! Registers what a query reads, and nothing else.
+
+use std::sync::Arc;
+
+use datafusion::datasource::{TableProvider, empty::EmptyTable};
+use datafusion::prelude::SessionContext;
+use headwater_core::model::{Query, Relation, RelationSource};
+use headwater_core::name::DatasetName;
+use headwater_core::provenance::{METADATA, names_metadata};
+
+use super::FlowRun;
+use crate::error::{LakeError, Result};
+use crate::ingest::side_schema;
+use crate::table::Table;
+
+/// A table that a query reads whole, pinned.
+#[derive(Debug, Clone)]
+pub(super) struct PinnedSource {
+    pub(super) dataset: DatasetName,
+    /// `None` while the table doesn't exist.
+    pub(super) table: Option<Table>,
+}
+
+impl FlowRun<'_> {
+    /// Pins every table that the query reads whole, each once.
+    pub(super) async fn pin_tables(&self) -> Result<Vec<PinnedSource>> {
+        let mut pinned: Vec<PinnedSource> = Vec::new();
+        for relation in &self.flow.query.relations {
+            let RelationSource::Table(dataset) = &relation.source else { continue };
+            if pinned.iter().all(|source| &source.dataset != dataset) {
+                pinned.push(PinnedSource { dataset: dataset.clone(), table: self.lake.table(dataset).await? });
+            }
+        }
+        Ok(pinned)
+    }
+
+    /// Registers the pinned tables and the files that the query reads whole. The stream, if any, is
+    /// the caller's to register. `None` when a table that is read doesn't exist yet and its columns
+    /// aren't known: there is nothing to compute from.
+    pub(super) async fn register_static(&self, session: &SessionContext, query: &Query, pinned: &[PinnedSource]) -> Result<Option<()>> {
+        for relation in &query.relations {
+            match &relation.source {
+                RelationSource::Table(dataset) => {
+                    let source = pinned.iter().find(|source| &source.dataset == dataset);
+                    let Some(provider) = self.provider(source, dataset).await? else { return Ok(None) };
+                    register(session, relation, query, provider)?;
+                }
+                RelationSource::Files { stream: false, path, read, .. } => {
+                    let provider = self.read_whole(path, read).await?;
+                    register(session, relation, query, provider)?;
+                }
+                RelationSource::TableStream { .. } | RelationSource::Events { .. } | RelationSource::Files { .. } => {}
+            }
+        }
+        Ok(Some(()))
+    }
+
+    async fn provider(&self, source: Option<&PinnedSource>, dataset: &DatasetName) -> Result<Option<Arc<dyn TableProvider>>> {
+        if let Some(table) = source.and_then(|source| source.table.as_ref()) {
+            return table.provider().map(Some);
+        }
+        let Some(main) = dataset.main() else { return Ok(None) };
+        let main = self.lake.table(&main).await?;
+        Ok(main.map(|main| Arc::new(EmptyTable::new(side_schema(&main.schema()))) as Arc<dyn TableProvider>))
+    }
+}
+
+/// Registers a relation under its alias, `_metadata` hidden unless the query names it.
+pub(super) fn register(session: &SessionContext, relation: &Relation, query: &Query, provider: Arc<dyn TableProvider>) -> Result<()> {
+    let schema = provider.schema();
+    let hidden = schema.column_with_name(METADATA).is_some() && !names_metadata(&query.ast);
+    let provider = if hidden {
+        let shown = schema.fields().iter().filter(|field| field.name() != METADATA);
+        let columns = shown.map(|field| datafusion::logical_expr::ident(field.name())).collect::<Vec<_>>();
+        let frame = session.read_table(provider).and_then(|frame| frame.select(columns)).map_err(LakeError::query)?;
+        frame.into_view()
+    } else {
+        provider
+    };
+    session.register_table(relation.alias.as_str(), provider).map_err(LakeError::query)?;
+    Ok(())
+}

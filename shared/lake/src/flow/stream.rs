@@ -1,0 +1,179 @@
+//! Moves what is new in one table of the lake to the next.
+//!
+//! The flow's `txn` holds the consumed version of its source. A batch is the data files that commits
+//! in `(consumed, through]` added; compaction adds none. A side table that is ahead of the target
+//! tells that a batch died between the two commits: exactly that batch is run again.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use headwater_core::batch::{Limits, next_batch};
+use headwater_core::model::{Relation, RelationSource};
+use headwater_core::name::DatasetName;
+use headwater_core::provenance::{Trace, project_traces, without_distinct};
+use headwater_core::report::{FlowReport, Input, Outcome};
+
+use super::FlowRun;
+use super::relations::register;
+use super::settle::{Identity, Settled};
+use super::target::Pinned;
+use crate::error::{LakeError, Result};
+use crate::table::{CommitEntry, DataFile, Table};
+
+/// The stream of a flow, typed.
+#[derive(Debug, Clone, Copy)]
+struct Stream<'a> {
+    relation: &'a Relation,
+    dataset: &'a DatasetName,
+    skip_change_commits: bool,
+    starting_version: Option<u64>,
+}
+
+/// The files of one batch.
+#[derive(Debug)]
+struct Step {
+    after: Option<u64>,
+    through: u64,
+    files: Vec<DataFile>,
+    /// Sides that the batch must still write: quarantine, late.
+    sides: [bool; 2],
+}
+
+impl FlowRun<'_> {
+    /// Runs batches until nothing is new. One report a batch; one that says so if nothing was new.
+    pub(crate) async fn advance(&self) -> Vec<FlowReport> {
+        let mut reports = Vec::new();
+        loop {
+            let report = match self.advance_once().await {
+                Ok(Some(report)) => report,
+                Ok(None) if self.is_out_of_time() => return reports,
+                Ok(None) => continue,
+                Err(error) => self.failure(&error),
+            };
+            let goes_on = matches!(report.outcome, Outcome::Committed { .. } | Outcome::AlreadyApplied) && !self.is_out_of_time();
+            if goes_on || reports.is_empty() || report.outcome != Outcome::NothingNew {
+                reports.push(report);
+            }
+            if !goes_on {
+                return reports;
+            }
+        }
+    }
+
+    /// One batch; `None` when a race was lost.
+    async fn advance_once(&self) -> Result<Option<FlowReport>> {
+        let started = Instant::now();
+        let stream = self.table_stream()?;
+        let mut report = self.report();
+        let Some(source) = self.lake.table(stream.dataset).await? else { return Ok(Some(report)) };
+        let mut pinned = self.pin_target().await?;
+        let Some(step) = self.next_step(stream, &source, &pinned).await? else { return Ok(Some(report)) };
+        report.inputs = vec![Input::Table { dataset: stream.dataset.clone(), after: step.after, through: step.through }];
+        let query = match stream.relation.watermark() {
+            Some(watermark) => {
+                project_traces(&self.flow.query, &[Trace::EventTime(&watermark.column)]).ok_or_else(|| self.untraceable())?
+            }
+            None => without_distinct(&self.flow.query),
+        };
+        let session = self.session();
+        let statics = self.pin_tables().await?;
+        if self.register_static(&session, &query, &statics).await?.is_none() {
+            report.outcome = Outcome::Retryable { reason: "a table that the query joins has no data yet".into() };
+            return Ok(Some(report));
+        }
+        register(&session, stream.relation, &query, source.provider_of(&step.files)?)?;
+        let frame = self.lake.engine().plan(&session, &query).await?;
+        let plan = self.plan(&pinned, &frame, step.sides, Some(step.through)).await?;
+        let plan = self.with_keys_of_target(plan, &pinned, &session, &query).await?;
+        let watermark = self.watermark(pinned.main.as_ref()).await?;
+        let executed = super::execute::execute(frame, &Arc::clone(&plan), watermark, None).await?;
+        report.millis = super::elapsed_millis(started);
+        let to = i64::try_from(step.through).unwrap_or(i64::MAX);
+        let identity = Identity::Progress { app_id: self.lake.app_id(self.flow), to };
+        let batch = self.finish(&plan, executed, watermark, identity, report)?;
+        let report = batch.report.clone();
+        Ok(match self.settle(&mut pinned, &plan, batch).await? {
+            Settled::Ended(outcome) => Some(FlowReport { outcome, ..report }),
+            Settled::Redo => None,
+        })
+    }
+
+    /// What to read next; `None` when nothing is new.
+    async fn next_step(&self, stream: Stream<'_>, source: &Table, pinned: &Pinned) -> Result<Option<Step>> {
+        let app_id = self.lake.app_id(self.flow);
+        let after = progress(pinned.main.as_ref(), &app_id).await?;
+        let quarantine = progress(pinned.quarantine.as_ref(), &app_id).await?;
+        let late = progress(pinned.late.as_ref(), &app_id).await?;
+        let ahead = quarantine.max(late).filter(|side| Some(*side) > after);
+        let limit = ahead.unwrap_or(source.version());
+        let from = after.or_else(|| stream.starting_version.and_then(|first| first.checked_sub(1)));
+        if from.is_some_and(|from| from >= limit) {
+            return Ok(None);
+        }
+        let (through, files) = match from {
+            None if stream.starting_version.is_none() => self.first_files(source, limit).await?,
+            None => self.new_files(stream, source, (None, limit), ahead.is_some()).await?,
+            Some(from) => self.new_files(stream, source, (Some(from), limit), ahead.is_some()).await?,
+        };
+        let sides = [quarantine.is_none_or(|side| side < through), late.is_none_or(|side| side < through)];
+        Ok((!files.is_empty() || ahead.is_some()).then_some(Step { after, through, files, sides }))
+    }
+
+    /// The whole table, as of a version.
+    async fn first_files(&self, source: &Table, through: u64) -> Result<(u64, Vec<DataFile>)> {
+        let files = if source.version() == through { source.files()? } else { source.at(through).await?.files()? };
+        Ok((through, files))
+    }
+
+    /// Files added in `(after, limit]`, cut by bytes unless the range is given by an earlier attempt.
+    async fn new_files(&self, stream: Stream<'_>, source: &Table, (after, limit): (Option<u64>, u64), whole: bool) -> Result<(u64, Vec<DataFile>)> {
+        let entries = source.changes(after, limit).await?;
+        let mut steps = Vec::new();
+        for entry in entries {
+            let version = entry.version;
+            steps.push((version, self.rows_added(stream, entry)?));
+        }
+        let sizes: Vec<u64> = steps.iter().map(|(_, files)| files.iter().map(DataFile::size).sum()).collect();
+        let limits = Limits { items: usize::MAX, bytes: self.lake.pipeline().settings.max_batch_bytes };
+        let count = if whole { steps.len() } else { next_batch(&sizes, limits) };
+        let through = steps[..count].last().map_or(limit, |(version, _)| *version);
+        Ok((through, steps.into_iter().take(count).flat_map(|(_, files)| files).collect()))
+    }
+
+    /// Files with new rows of one commit of the source.
+    fn rows_added(&self, stream: Stream<'_>, entry: CommitEntry) -> Result<Vec<DataFile>> {
+        if entry.removes_rows() {
+            if stream.skip_change_commits {
+                return Ok(Vec::new());
+            }
+            return Err(LakeError::SourceChanged {
+                flow: self.flow.name.to_string(),
+                source_table: stream.dataset.to_string(),
+                version: entry.version,
+            });
+        }
+        Ok(entry.rows_added())
+    }
+
+    fn table_stream(&self) -> Result<Stream<'_>> {
+        let relation = self.flow.stream().ok_or_else(|| self.no_stream())?;
+        match &relation.source {
+            RelationSource::TableStream { dataset, skip_change_commits, starting_version, .. } => Ok(Stream {
+                relation,
+                dataset,
+                skip_change_commits: *skip_change_commits,
+                starting_version: *starting_version,
+            }),
+            _ => Err(self.no_stream()),
+        }
+    }
+}
+
+/// The consumed version that a table's `txn` holds. A negative one means the start: a full refresh
+/// sets it.
+pub(super) async fn progress(table: Option<&Table>, app_id: &str) -> Result<Option<u64>> {
+    match table {
+        Some(table) => Ok(table.transaction(app_id).await?.and_then(|version| u64::try_from(version).ok())),
+        None => Ok(None),
+    }
+}

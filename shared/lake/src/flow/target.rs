@@ -1,0 +1,148 @@
+//! The tables that a batch writes to, pinned, and the schema that they have or get.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use headwater_core::model::Dataset;
+use headwater_core::provenance::EVENT_TIME;
+
+use super::FlowRun;
+use super::outlet::TablePlan;
+use crate::commit::SchemaChange;
+use crate::engine::storable_schema;
+use crate::error::{LakeError, Result};
+use crate::ingest::{arrow_schema, side_schema};
+use crate::table::Table;
+
+/// The handles of a target and its side tables, all pinned before the batch is read.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Pinned {
+    pub(super) main: Option<Table>,
+    pub(super) quarantine: Option<Table>,
+    pub(super) late: Option<Table>,
+}
+
+impl FlowRun<'_> {
+    /// Pins the target and its side tables at their latest versions.
+    pub(super) async fn pin_target(&self) -> Result<Pinned> {
+        let name = &self.flow.target;
+        Ok(Pinned {
+            main: self.lake.table(name).await?,
+            quarantine: self.lake.table(&name.quarantine()).await?,
+            late: self.lake.table(&name.late()).await?,
+        })
+    }
+
+    /// The target as this batch writes it, from the query's columns.
+    pub(super) fn target_plan(&self, pinned: &Pinned, query_schema: &SchemaRef) -> Result<TablePlan> {
+        let given = without_hidden(&storable_schema(query_schema));
+        let schema = target_schema(self.dataset, pinned.main.as_ref(), &given)?;
+        Ok(TablePlan {
+            path: self.lake.table_path(&self.flow.target)?,
+            schema,
+            partitioned_by: self.dataset.partitioned_by.clone(),
+            configuration: delta_configuration(&self.dataset.properties),
+            comment: self.dataset.comment.clone(),
+        })
+    }
+
+    /// A side table of the target.
+    pub(super) fn side_plan(&self, side: &headwater_core::name::DatasetName, main: &TablePlan, table: Option<&Table>) -> Result<TablePlan> {
+        let wanted = side_schema(&main.schema);
+        let schema = table.map_or_else(|| Arc::clone(&wanted), |table| merged(&table.schema(), &wanted));
+        Ok(TablePlan {
+            path: self.lake.table_path(side)?,
+            schema,
+            partitioned_by: Vec::new(),
+            configuration: BTreeMap::new(),
+            comment: None,
+        })
+    }
+}
+
+impl TablePlan {
+    /// What a commit must change in the table's schema: create it, add columns, or nothing.
+    pub(super) fn schema_change(&self, table: Option<&Table>) -> Option<SchemaChange> {
+        let Some(table) = table else {
+            return Some(SchemaChange::Create {
+                schema: Arc::clone(&self.schema),
+                partitioned_by: self.partitioned_by.clone(),
+                configuration: self.configuration.clone(),
+                comment: self.comment.clone(),
+            });
+        };
+        let adds = self.schema.fields().iter().any(|field| table.schema().column_with_name(field.name()).is_none());
+        adds.then(|| SchemaChange::AddColumns { schema: Arc::clone(&self.schema) })
+    }
+}
+
+/// The schema to write: the declared columns, or the table's with the query's new ones after them,
+/// or the query's.
+fn target_schema(dataset: &Dataset, table: Option<&Table>, given: &SchemaRef) -> Result<SchemaRef> {
+    let wanted = if dataset.columns.is_empty() { Arc::clone(given) } else { declared(dataset, given)? };
+    let Some(table) = table else { return Ok(wanted) };
+    let existing = table.schema();
+    for field in wanted.fields() {
+        if let Ok(old) = existing.field_with_name(field.name())
+            && !fits(field.data_type(), old.data_type())
+        {
+            return Err(LakeError::SchemaMismatch {
+                table: dataset.name.to_string(),
+                column: field.name().clone(),
+                from: old.data_type().to_string(),
+                to: field.data_type().to_string(),
+            });
+        }
+    }
+    Ok(merged(&existing, &wanted))
+}
+
+/// The declared columns, then `_metadata` where the query gives it. A column of the query that isn't
+/// declared is an error, as it would be lost.
+fn declared(dataset: &Dataset, given: &SchemaRef) -> Result<SchemaRef> {
+    let declared = arrow_schema(&dataset.columns)?;
+    let mut fields: Vec<Arc<Field>> = declared.fields().iter().cloned().collect();
+    for field in given.fields() {
+        if field.name() == headwater_core::provenance::METADATA {
+            fields.push(Arc::clone(field));
+        } else if declared.column_with_name(field.name()).is_none() {
+            return Err(LakeError::Configuration {
+                message: format!("the query of `{}` gives column `{}`, which the table doesn't declare", dataset.name, field.name()),
+                help: "declare the column, or leave it out of the SELECT".into(),
+            });
+        }
+    }
+    Ok(Arc::new(Schema::new(fields)))
+}
+
+/// The first schema's fields, then the second's new ones. All can be NULL: rows written before a
+/// column was added have none.
+fn merged(first: &SchemaRef, second: &SchemaRef) -> SchemaRef {
+    let added = second.fields().iter().filter(|field| first.column_with_name(field.name()).is_none());
+    let fields: Vec<Field> = first.fields().iter().chain(added).map(|field| field.as_ref().clone().with_nullable(true)).collect();
+    Arc::new(Schema::new(fields))
+}
+
+fn without_hidden(schema: &SchemaRef) -> SchemaRef {
+    let fields = schema.fields().iter().filter(|field| field.name() != EVENT_TIME);
+    Arc::new(Schema::new(fields.map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>()))
+}
+
+/// Whether values of the new type fit a column of the old one without loss.
+fn fits(new: &DataType, old: &DataType) -> bool {
+    let rank = |data_type: &DataType| match data_type {
+        DataType::Int8 => Some(1),
+        DataType::Int16 => Some(2),
+        DataType::Int32 => Some(3),
+        DataType::Int64 => Some(4),
+        _ => None,
+    };
+    let widens = rank(new).zip(rank(old)).is_some_and(|(new, old)| new <= old);
+    new.equals_datatype(old) || widens || (matches!(new, DataType::Float32) && matches!(old, DataType::Float64))
+}
+
+/// Properties that Delta itself reads.
+fn delta_configuration(properties: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    properties.iter().filter(|(key, _)| key.starts_with("delta.")).map(|(key, value)| (key.clone(), value.clone())).collect()
+}

@@ -1,0 +1,130 @@
+//! Is it in? A table is its own ledger of the messages and files that it holds.
+//!
+//! `_metadata.message_id` and `_metadata.file_path` are columns; statistics rule out most files, and
+//! of the rest only the one column is read.
+
+use std::collections::HashSet;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::DataType;
+use chrono::{DateTime, Utc};
+use futures::TryStreamExt;
+use headwater_core::trigger::Message;
+use parquet::arrow::async_reader::ParquetObjectReader;
+use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
+
+use crate::error::{LakeError, Result};
+use crate::storage::Storage;
+use crate::table::{DataFile, Table};
+
+/// The ledger column of a kind of source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LedgerColumn {
+    /// `_metadata.message_id`
+    MessageId,
+    /// `_metadata.file_path`
+    FilePath,
+}
+
+impl LedgerColumn {
+    /// The dotted path of the column.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::MessageId => "_metadata.message_id",
+            Self::FilePath => "_metadata.file_path",
+        }
+    }
+}
+
+/// Which of these ids a table holds, looking in these files only.
+pub(crate) async fn held(storage: &Storage, column: LedgerColumn, ids: &HashSet<String>, files: &[DataFile]) -> Result<HashSet<String>> {
+    let mut found = HashSet::new();
+    let Some((lowest, highest)) = ids.iter().min().zip(ids.iter().max()) else { return Ok(found) };
+    for file in files {
+        if outside(file, column, lowest, highest) {
+            continue;
+        }
+        collect(storage, column, ids, file, &mut found).await?;
+        if found.len() == ids.len() {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// The files of a table that may hold one of these messages: those whose enqueued times cover a
+/// message's own, and for a message received for the first time only those written since then.
+pub(crate) fn suspects(table: &Table, messages: &[Message], received_at: DateTime<Utc>) -> Result<Vec<DataFile>> {
+    let skew = chrono::Duration::seconds(60);
+    let files = table.files()?;
+    let suspect = |file: &DataFile| {
+        let written_since = file.modified() >= received_at - skew;
+        messages.iter().any(|message| (message.receive_count > 1 || written_since) && may_hold(file, message.enqueued_at))
+    };
+    Ok(files.into_iter().filter(suspect).collect())
+}
+
+/// Whether a file's range of enqueued times, where it is known, covers a time. Statistics keep
+/// milliseconds, so the range is widened by one on each side.
+fn may_hold(file: &DataFile, enqueued_at: DateTime<Utc>) -> bool {
+    let column = "_metadata.enqueued_time";
+    let tick = chrono::Duration::milliseconds(1);
+    let bound = |value: Option<serde_json::Value>| {
+        value.and_then(|value| DateTime::parse_from_rfc3339(value.as_str()?).ok()).map(|at| at.with_timezone(&Utc))
+    };
+    let after_lowest = bound(file.min(column)).is_none_or(|lowest| lowest - tick <= enqueued_at);
+    after_lowest && bound(file.max(column)).is_none_or(|highest| enqueued_at <= highest + tick)
+}
+
+/// Whether statistics show that a file holds nothing between two ids. A maximum may be cut short,
+/// so only what it is a prefix of is inside it.
+fn outside(file: &DataFile, column: LedgerColumn, lowest: &str, highest: &str) -> bool {
+    let text = |value: Option<serde_json::Value>| value.and_then(|value| value.as_str().map(str::to_owned));
+    let above = text(file.min(column.path())).is_some_and(|min| min.as_str() > highest);
+    let below = text(file.max(column.path())).is_some_and(|max| max.as_str() < lowest && !lowest.starts_with(&max));
+    above || below
+}
+
+async fn collect(storage: &Storage, column: LedgerColumn, ids: &HashSet<String>, file: &DataFile, found: &mut HashSet<String>) -> Result<()> {
+    let mut batches = read_leaf(storage, file, column.path()).await?;
+    while let Some(batch) = batches.try_next().await.map_err(|source| unreadable(file, &source))? {
+        let Some(values) = leaf(&batch, column.path()) else { continue };
+        for_each_text(&values, |value| {
+            if ids.contains(value) && !found.contains(value) {
+                found.insert(value.to_owned());
+            }
+        });
+    }
+    Ok(())
+}
+
+/// Streams one leaf column of a data file.
+async fn read_leaf(storage: &Storage, file: &DataFile, path: &str) -> Result<parquet::arrow::async_reader::ParquetRecordBatchStream<ParquetObjectReader>> {
+    let reader = ParquetObjectReader::new(storage.object_store(), file.location().clone()).with_file_size(file.size());
+    let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(|source| unreadable(file, &source))?;
+    let mask = ProjectionMask::columns(builder.parquet_schema(), [path]);
+    builder.with_projection(mask).with_batch_size(65_536).build().map_err(|source| unreadable(file, &source))
+}
+
+/// The array of a dotted path in a batch.
+fn leaf(batch: &RecordBatch, path: &str) -> Option<ArrayRef> {
+    let mut parts = path.split('.');
+    let mut array = ArrayRef::clone(batch.column_by_name(parts.next()?)?);
+    for part in parts {
+        array = ArrayRef::clone(array.as_struct_opt()?.column_by_name(part)?);
+    }
+    Some(array)
+}
+
+fn for_each_text(values: &ArrayRef, mut visit: impl FnMut(&str)) {
+    match values.data_type() {
+        DataType::Utf8 => values.as_string::<i32>().iter().flatten().for_each(&mut visit),
+        DataType::LargeUtf8 => values.as_string::<i64>().iter().flatten().for_each(&mut visit),
+        DataType::Utf8View => values.as_string_view().iter().flatten().for_each(&mut visit),
+        _ => {}
+    }
+}
+
+fn unreadable(file: &DataFile, source: &parquet::errors::ParquetError) -> LakeError {
+    LakeError::DataFileUnreadable { path: file.location().to_string(), message: source.to_string() }
+}
