@@ -10,7 +10,7 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     if word.len() > LONGEST {
         return None;
     }
-    let allowed = (word.len() / 3).max(1);
+    let allowed = word.len() / 3;
     candidates
         .into_iter()
         .filter_map(|candidate| {

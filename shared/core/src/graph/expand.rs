@@ -108,7 +108,7 @@ fn cte(alias: &str, columns: &[String], query: Box<ast::Query>) -> Cte {
     let column = |name: &String| TableAliasColumnDef { name: quoted(name), data_type: None };
     Cte {
         alias: TableAlias {
-            explicit: true,
+            explicit: false,
             name: quoted(alias),
             columns: columns.iter().map(column).collect(),
             at: None,

@@ -15,15 +15,8 @@ use sqlparser::ast::SelectItem;
 pub(super) fn check_names(draft: &mut Draft, project: &Project) {
     let mut findings = Vec::new();
     for (at, flow) in draft.flows.iter().enumerate() {
-        if let Some(first) =
-            draft.flows[..at].iter().find(|first| first.name == flow.name && first.target != flow.target)
-        {
-            findings.push(duplicate_flow(flow, first));
-        } else if let Some(first) = draft.flows[..at].iter().find(|first| first.name == flow.name) {
-            if first.kind != FlowKind::Materialize || flow.kind != FlowKind::Materialize {
-                findings.push(duplicate_flow(flow, first));
-            }
-        }
+        let same = |first: &&Flow| first.name == flow.name && !(is_default(first) && is_default(flow));
+        findings.extend(draft.flows[..at].iter().find(same).map(|first| duplicate_flow(flow, first)));
         findings.extend(check_target(flow, draft));
     }
     let queries =
@@ -33,6 +26,11 @@ pub(super) fn check_names(draft: &mut Draft, project: &Project) {
         findings.extend(check_binding(relation, project));
     }
     draft.findings.append(&mut findings);
+}
+
+/// Whether a flow is its dataset's own; two of these mean that the dataset is defined twice.
+fn is_default(flow: &Flow) -> bool {
+    flow.name.as_str() == flow.target.to_string()
 }
 
 fn duplicate_flow(flow: &Flow, first: &Flow) -> Diagnostic {

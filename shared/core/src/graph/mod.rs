@@ -24,11 +24,13 @@ mod functions;
 mod order;
 mod paths;
 pub mod properties;
+mod scope;
 mod selection;
 mod streaming;
 
 use std::sync::Arc;
 
+use self::draft::Draft;
 use crate::diagnostic::{Diagnostic, Severity, SourceFile};
 use crate::model::Pipeline;
 use crate::project::Project;
@@ -49,7 +51,10 @@ pub struct Built {
 /// Parses all files of a project and binds them, whatever the order of definitions.
 #[must_use]
 pub fn build(project: &Project, files: &[Arc<SourceFile>]) -> Built {
-    let mut draft = bind::bind(project, files);
+    check(project, bind::bind(project, files), files)
+}
+
+fn check(project: &Project, mut draft: Draft, files: &[Arc<SourceFile>]) -> Built {
     if draft.datasets.is_empty() && draft.findings.is_empty() {
         let finding = Diagnostic::error("RUN_EMPTY_PIPELINE", "the project defines no dataset")
             .help("write a `CREATE STREAMING TABLE` or `CREATE MATERIALIZED VIEW` in a `.sql` file");

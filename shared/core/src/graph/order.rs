@@ -1,11 +1,13 @@
 //! Sources before their readers: a stable topological order, or every cycle.
 
+use std::collections::VecDeque;
+
 /// An order of `0..depends.len()` in which each node comes after all that it depends on, and
 /// otherwise as written.
 ///
 /// # Errors
-/// One cycle for each group of nodes that reach each other, as a path `a, b, …` in which each node
-/// depends on the next and the last on the first.
+/// Shortest cycles, at least one for each group of nodes that reach each other, as paths `a, b, …` in
+/// which each node depends on the next and the last on the first.
 pub(super) fn order(depends: &[Vec<usize>]) -> Result<Vec<usize>, Vec<Vec<usize>>> {
     let mut done = vec![false; depends.len()];
     let mut order = Vec::with_capacity(depends.len());
@@ -21,33 +23,54 @@ pub(super) fn order(depends: &[Vec<usize>]) -> Result<Vec<usize>, Vec<Vec<usize>
             break;
         }
     }
-    if order.len() == depends.len() { Ok(order) } else { Err(cycles(depends, done)) }
+    if order.len() == depends.len() { Ok(order) } else { Err(cycles(depends, &done)) }
 }
 
-/// Walks from each blocked node along blocked dependencies until a node repeats.
-fn cycles(depends: &[Vec<usize>], mut seen: Vec<bool>) -> Vec<Vec<usize>> {
-    let blocked: Vec<bool> = seen.iter().map(|done| !done).collect();
+/// The shortest cycle through each blocked node that no cycle before it went through.
+fn cycles(depends: &[Vec<usize>], done: &[bool]) -> Vec<Vec<usize>> {
+    let mut covered = done.to_vec();
     let mut cycles = Vec::new();
     for start in 0..depends.len() {
-        let mut path: Vec<usize> = Vec::new();
-        let mut node = start;
-        while !seen[node] {
-            seen[node] = true;
-            path.push(node);
-            let Some(next) = depends[node].iter().copied().find(|source| blocked[*source]) else { break };
-            node = next;
-        }
-        if let Some(at) = path.iter().position(|visited| *visited == node && path.len() > 0) {
-            cycles.push(rotated(&path[at..]));
+        if !covered[start]
+            && let Some(cycle) = shortest_cycle(depends, start)
+        {
+            cycle.iter().for_each(|node| covered[*node] = true);
+            cycles.push(cycle);
         }
     }
     cycles
 }
 
-/// The same cycle, from its lowest node on.
-fn rotated(cycle: &[usize]) -> Vec<usize> {
-    let lowest = cycle.iter().enumerate().min_by_key(|(_, node)| **node).map_or(0, |(at, _)| at);
-    cycle[lowest..].iter().chain(&cycle[..lowest]).copied().collect()
+/// Breadth first from `start` until it is reached again.
+fn shortest_cycle(depends: &[Vec<usize>], start: usize) -> Option<Vec<usize>> {
+    let mut reader: Vec<Option<usize>> = vec![None; depends.len()];
+    let mut waiting = VecDeque::from([start]);
+    while let Some(node) = waiting.pop_front() {
+        for &source in &depends[node] {
+            if source == start {
+                return Some(path(&reader, start, node));
+            }
+            if reader[source].is_none() {
+                reader[source] = Some(node);
+                waiting.push_back(source);
+            }
+        }
+    }
+    None
+}
+
+/// The way from `start` to `end`, by who reads whom.
+fn path(reader: &[Option<usize>], start: usize, end: usize) -> Vec<usize> {
+    let mut path = vec![end];
+    let mut node = end;
+    while node != start
+        && let Some(before) = reader[node]
+    {
+        path.push(before);
+        node = before;
+    }
+    path.reverse();
+    path
 }
 
 #[cfg(test)]
@@ -68,6 +91,7 @@ mod tests {
         assert_eq!(order(&[vec![1], vec![2], vec![0], vec![0]]), Err(vec![vec![0, 1, 2]]));
         assert_eq!(order(&[vec![1], vec![0], vec![3], vec![2]]), Err(vec![vec![0, 1], vec![2, 3]]));
         assert_eq!(order(&[vec![1], vec![2], vec![1]]), Err(vec![vec![1, 2]]));
+        assert_eq!(order(&[vec![2, 1], vec![0], vec![2]]), Err(vec![vec![0, 1], vec![2]]));
     }
 
     /// A DAG: in a hidden order, each node depends on earlier ones only.
