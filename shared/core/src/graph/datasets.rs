@@ -11,6 +11,7 @@ use super::properties::{self, DEDUP_KEYS};
 use crate::diagnostic::Diagnostic;
 use crate::model::{Dataset, DatasetKind, Dedup, Expectation, Violation};
 use crate::nearest::did_you_mean;
+use crate::project::Project;
 
 /// Columns that Headwater itself writes.
 pub(super) const RESERVED_COLUMNS: [&str; 2] = ["_metadata", "_headwater"];
@@ -18,7 +19,7 @@ const MAX_CLUSTER_COLUMNS: usize = 4;
 const MAX_NAME: usize = 200;
 
 /// All findings of all datasets.
-pub(super) fn check(draft: &mut Draft) {
+pub(super) fn check(draft: &mut Draft, project: &Project) {
     let mut findings = Vec::new();
     for (at, dataset) in draft.datasets.iter().enumerate() {
         if let Some(first) = draft.datasets[..at].iter().find(|first| first.name == dataset.name) {
@@ -36,7 +37,7 @@ pub(super) fn check(draft: &mut Draft) {
         check.columns();
         check.layout();
         check.expectations();
-        check.properties();
+        check.properties(project);
         check.dedup();
         check.has_flow(draft);
     }
@@ -168,8 +169,10 @@ impl Check<'_> {
         }
     }
 
-    fn properties(&mut self) {
-        for (key, value) in &self.dataset.properties {
+    /// What comes from the project file was checked there.
+    fn properties(&mut self, project: &Project) {
+        let own = self.dataset.properties.iter().filter(|(key, value)| project.tables.get(*key) != Some(*value));
+        for (key, value) in own {
             let finding = properties::check(key, value);
             self.findings.extend(finding.map(|finding| finding.at(self.dataset.span.clone())));
         }

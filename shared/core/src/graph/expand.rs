@@ -19,7 +19,9 @@ use crate::name::DatasetName;
 
 const PREFIX: &str = "__view:";
 /// Views of views can double at each step; a query that grows past this is refused.
-const MAX_PARTS: usize = 1_000;
+const MAX_PARTS: usize = 500;
+/// Views nest in the tree as they nest in the project; what walks the tree recurses.
+const MAX_DEPTH: usize = 32;
 
 /// A view whose own views are expanded.
 #[derive(Debug, Clone)]
@@ -27,8 +29,16 @@ pub(super) struct View {
     pub(super) query: Query,
     /// Columns named by the definition; empty if the query's names are taken.
     pub(super) columns: Vec<String>,
-    /// Relations and views in the query.
+    size: Size,
+}
+
+/// How large an expanded query is.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    /// Relations and views in it.
     parts: usize,
+    /// How deep views nest in it.
+    depth: usize,
 }
 
 /// Views by name.
@@ -42,42 +52,48 @@ impl View {
         filters: &[Expr],
         views: &Views,
     ) -> Result<Self, Diagnostic> {
-        let (mut query, parts) = expand_counted(query, views)?;
+        let (mut query, size) = expand_sized(query, views)?;
         if !filters.is_empty() {
             query.ast = filtered(query.ast, filters)?;
         }
-        Ok(Self { query, columns, parts })
+        Ok(Self { query, columns, size })
     }
 }
 
 /// Replaces each relation that is a view by a CTE with the view's query, whose relations are
 /// renumbered to stay unique.
 pub(super) fn expand(query: &Query, views: &Views) -> Result<Query, Diagnostic> {
-    expand_counted(query, views).map(|(query, _)| query)
+    expand_sized(query, views).map(|(query, _)| query)
 }
 
-fn expand_counted(query: &Query, views: &Views) -> Result<(Query, usize), Diagnostic> {
+fn expand_sized(query: &Query, views: &Views) -> Result<(Query, Size), Diagnostic> {
     let mut expansion = Expansion { next: next_number(&query.relations), relations: Vec::new(), ctes: Vec::new() };
     let mut renamed = HashMap::new();
-    let mut parts = query.relations.len();
+    let mut size = Size { parts: query.relations.len(), depth: 0 };
     for relation in &query.relations {
         let Some((name, view)) = relation.dataset().and_then(|name| views.get_key_value(name)) else {
             expansion.relations.push(relation.clone());
             continue;
         };
-        parts += view.parts + 1;
-        if parts > MAX_PARTS {
-            let message = format!("the views that this query reads expand to more than {MAX_PARTS} relations");
-            return Err(Diagnostic::error("VIEWS_TOO_LARGE", message)
-                .at(query.span.clone())
-                .help("make one of the views a materialized view"));
+        size = Size { parts: size.parts + view.size.parts + 1, depth: size.depth.max(view.size.depth + 1) };
+        if size.parts > MAX_PARTS || size.depth > MAX_DEPTH {
+            return Err(too_large(query));
         }
         renamed.insert(relation.alias.clone(), expansion.add(name, view));
     }
     let mut tree = query.ast.clone();
     rename(&mut tree, &renamed);
     prepend(&mut tree, expansion.ctes);
-    Ok((Query { ast: tree, relations: expansion.relations, span: query.span.clone() }, parts))
+    Ok((Query { ast: tree, relations: expansion.relations, span: query.span.clone() }, size))
+}
+
+fn too_large(query: &Query) -> Diagnostic {
+    let message = format!(
+        "the views behind this query expand to more than {MAX_PARTS} relations, or nest deeper than {MAX_DEPTH}"
+    );
+    Diagnostic::error("VIEWS_TOO_LARGE", message)
+        .at(query.span.clone())
+        .help("make one of the views a materialized view")
 }
 
 struct Expansion {

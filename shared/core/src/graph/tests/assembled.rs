@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 const AIRLINES: [(&str, &str); 10] = [
@@ -120,6 +122,15 @@ fn views_that_double_at_each_step_are_refused() {
     assert!(findings(&definitions).contains("VIEWS_TOO_LARGE"));
 }
 
+#[test]
+fn views_that_nest_too_deep_are_refused() {
+    let names: Vec<(String, String)> =
+        (1..300).map(|at| (format!("view v{at}"), format!("SELECT x FROM v{}", at - 1))).collect();
+    let mut definitions = vec![FLIGHTS, ("view v0", "SELECT x FROM t")];
+    definitions.extend(names.iter().map(|(name, sql)| (name.as_str(), sql.as_str())));
+    assert!(findings(&definitions).contains("VIEWS_TOO_LARGE"));
+}
+
 fn selection(request: &Request) -> String {
     let mut draft =
         draft(&[FLIGHTS, ("view v", "SELECT * FROM t"), ("gold m", "SELECT * FROM v"), ("gold n", "SELECT * FROM v")]);
@@ -150,4 +161,40 @@ fn an_update_covers_what_was_named() {
 #[test]
 fn an_update_of_what_is_not_there_is_refused() {
     insta::assert_snapshot!(selection(&request(&["x", "v", "mm"], &["t", "zzzzz"])));
+}
+
+/// Names that a tree reads and doesn't define itself.
+fn free_names(tree: &sqlparser::ast::Query) -> std::collections::BTreeSet<String> {
+    let mut read = std::collections::BTreeSet::new();
+    let _ = sqlparser::ast::visit_relations(tree, |name| {
+        read.insert(name.to_string().replace('"', ""));
+        ControlFlow::<()>::Continue(())
+    });
+    read.retain(|name| !name.starts_with("__view:"));
+    read
+}
+
+proptest! {
+    #[test]
+    fn an_expanded_query_reads_each_of_its_relations_and_nothing_else(
+        reads in prop::collection::vec(prop::collection::vec(any::<prop::sample::Index>(), 1..3), 1..6)
+    ) {
+        let mut names = vec!["t".to_owned()];
+        let mut definitions = vec![("table t".to_owned(), FLIGHTS.1.to_owned())];
+        for (at, sources) in reads.iter().enumerate() {
+            let from: Vec<&str> = sources.iter().map(|source| names[source.index(names.len())].as_str()).collect();
+            definitions.push((format!("view v{at}"), format!("SELECT 1 AS x FROM {}", from.join(", "))));
+            names.push(format!("v{at}"));
+        }
+        definitions.push(("gold g".to_owned(), format!("SELECT 1 AS x FROM {}", names.join(", "))));
+        let definitions: Vec<(&str, &str)> = definitions.iter().map(|(name, sql)| (name.as_str(), sql.as_str())).collect();
+        let pipeline = pipeline(&definitions);
+        for flow in &pipeline.flows {
+            let aliases: std::collections::BTreeSet<String> =
+                flow.query.relations.iter().map(|relation| relation.alias.clone()).collect();
+            prop_assert_eq!(aliases.len(), flow.query.relations.len());
+            prop_assert_eq!(&free_names(&flow.query.ast), &aliases);
+            prop_assert!(flow.reads().all(|name| name == &DatasetName::new("t")));
+        }
+    }
 }
