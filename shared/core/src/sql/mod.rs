@@ -1,1 +1,202 @@
-//! The pipeline language: from text to statements.
+//! The pipeline language: from the text of a file to typed statements.
+//!
+//! Accepted is the union of Databricks' DLT / Lakeflow SQL and Spark Declarative Pipelines' SQL. What
+//! parses but isn't executed is refused by name, with its place and what to use instead; nothing is
+//! silently ignored. A statement that can't be parsed is reported and the next one is read, so that
+//! one call finds everything that is wrong.
+//!
+//! The work is done in steps: [`text`] substitutes `${…}` and keeps places right, [`tokens`] cuts the
+//! file into statements, [`relations`] takes streaming reads and table functions out of a query,
+//! [`statement`] reads the clauses that are ours, and sqlparser reads the queries.
+
+mod dialect;
+mod options;
+mod query;
+mod relations;
+mod statement;
+mod text;
+mod tokens;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sqlparser::ast;
+
+use crate::diagnostic::{Diagnostic, SourceFile, Span};
+use crate::model::{Column, DatasetKind, Expectation, ReadOptions, Watermark};
+
+/// A file larger than this is refused: it is no SQL that a person wrote.
+const LARGEST_FILE: usize = 4 << 20;
+
+/// What a file holds.
+#[derive(Debug, Clone, Default)]
+pub struct Parsed {
+    /// Its statements, in order, those with errors left out.
+    pub statements: Vec<Statement>,
+    /// What is wrong.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// A statement of a definition file.
+#[derive(Debug, Clone)]
+pub enum Statement {
+    /// `CREATE … STREAMING TABLE | MATERIALIZED VIEW | VIEW`
+    CreateDataset(Box<CreateDataset>),
+    /// `CREATE FLOW … AS INSERT INTO …`
+    CreateFlow(Box<CreateFlow>),
+    /// `SET key = value`
+    Set {
+        /// The key.
+        key: String,
+        /// The value, without quotes.
+        value: String,
+        /// Where it stands.
+        span: Span,
+    },
+    /// `USE [CATALOG | SCHEMA | DATABASE] name`, `SET CATALOG name`
+    Use {
+        /// A schema, or a catalog, which is accepted and has no meaning in a lake.
+        schema: Option<String>,
+        /// Where it stands.
+        span: Span,
+    },
+}
+
+/// A name of one to three parts as written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Name {
+    /// `[catalog.][schema.]name`, without quotes; a leading `LIVE` is taken off.
+    pub parts: Vec<String>,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// A dataset as written.
+#[derive(Debug, Clone)]
+pub struct CreateDataset {
+    /// Its name.
+    pub name: Name,
+    /// What it is.
+    pub kind: DatasetKind,
+    /// `PRIVATE` or `TEMPORARY`.
+    pub private: bool,
+    /// Declared columns.
+    pub columns: Vec<Column>,
+    /// `CONSTRAINT … EXPECT`, in order.
+    pub expectations: Vec<Expectation>,
+    /// `PARTITIONED BY`.
+    pub partitioned_by: Vec<String>,
+    /// `CLUSTER BY`.
+    pub clustered_by: Vec<String>,
+    /// `COMMENT`.
+    pub comment: Option<String>,
+    /// `TBLPROPERTIES`, with places.
+    pub properties: Vec<(String, String, Span)>,
+    /// `AS query` or `FLOW INSERT BY NAME query`.
+    pub query: Option<ParsedQuery>,
+    /// `FLOW INSERT ONCE`.
+    pub once: bool,
+}
+
+/// A flow as written.
+#[derive(Debug, Clone)]
+pub struct CreateFlow {
+    /// Its name.
+    pub name: Name,
+    /// What it writes.
+    pub target: Name,
+    /// `INSERT ONCE`.
+    pub once: bool,
+    /// What it runs.
+    pub query: ParsedQuery,
+}
+
+/// A query whose relations are plain names; see [`crate::model::Query`].
+#[derive(Debug, Clone)]
+pub struct ParsedQuery {
+    /// The tree.
+    pub ast: Box<ast::Query>,
+    /// What the plain names stand for.
+    pub relations: Vec<ParsedRelation>,
+    /// Where the query stands.
+    pub span: Span,
+}
+
+/// A relation as written.
+#[derive(Debug, Clone)]
+pub struct ParsedRelation {
+    /// The plain name in the tree: `__r0`, `__r1`, …
+    pub alias: String,
+    /// What it is.
+    pub source: ParsedSource,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// What a relation reads.
+#[derive(Debug, Clone)]
+pub enum ParsedSource {
+    /// A table or view of the pipeline.
+    Table {
+        /// Its name.
+        name: Name,
+        /// Read with `STREAM`.
+        stream: bool,
+        /// `SKIPCHANGECOMMITS`
+        skip_change_commits: bool,
+        /// `STARTINGVERSION`
+        starting_version: Option<u64>,
+        /// `WATERMARK`
+        watermark: Option<Watermark>,
+    },
+    /// `read_events('name', …)`
+    Events {
+        /// The source's name.
+        source: String,
+        /// How bodies are decoded.
+        read: ReadOptions,
+        /// Read with `STREAM`.
+        stream: bool,
+        /// `WATERMARK`
+        watermark: Option<Watermark>,
+    },
+    /// `read_files('path', …)` or `cloud_files('path', 'format', map(…))`
+    Files {
+        /// The path as written.
+        path: String,
+        /// How files are decoded.
+        read: ReadOptions,
+        /// Read with `STREAM`.
+        stream: bool,
+        /// `WATERMARK`
+        watermark: Option<Watermark>,
+    },
+}
+
+/// Parses a file. `configuration` gives `${key}` and `:name` their values.
+
+#[must_use]
+pub fn parse_file(file: &Arc<SourceFile>, configuration: &BTreeMap<String, String>) -> Parsed {
+    let mut parsed = Parsed::default();
+    if file.text.len() > LARGEST_FILE {
+        let found = Diagnostic::error(
+            "PARSE_FILE_TOO_LARGE",
+            format!("the file has {} bytes; {LARGEST_FILE} are read at most", file.text.len()),
+        );
+        parsed.diagnostics.push(found.at(Span { file: Arc::clone(file), range: 0..0 }).help("split it"));
+        return parsed;
+    }
+    let text = text::substitute(file, configuration, &mut parsed.diagnostics);
+    let (statements, failure) = tokens::statements(&text);
+    parsed.diagnostics.extend(failure);
+    for tokens in statements {
+        match statement::parse(&text, tokens, configuration) {
+            Ok(statement) => parsed.statements.push(statement),
+            Err(found) => parsed.diagnostics.extend(found),
+        }
+    }
+    parsed
+}

@@ -1,0 +1,120 @@
+-- case: bronze from a folder
+CREATE OR REFRESH STREAMING TABLE raw_orders AS SELECT * FROM STREAM read_files('${landing}/orders', format => 'json');
+-- case: bronze with columns and a schema
+CREATE OR REFRESH STREAMING TABLE raw (id BIGINT NOT NULL COMMENT 'key', at TIMESTAMP) COMMENT 'as it came' AS SELECT id, at FROM STREAM read_files("data/raw", format => "csv", header => true, schema => 'id BIGINT, at TIMESTAMP');
+-- case: cloud_files of the old days
+CREATE OR REFRESH STREAMING LIVE TABLE customers AS SELECT * FROM cloud_files("/data/customers", "csv", map("header", "true", "cloudFiles.inferColumnTypes", "true"));
+-- case: messages
+CREATE STREAMING TABLE events AS SELECT * FROM STREAM read_events('flights', format => 'json', schema => 'id STRING, seq INT, payload STRUCT<a: INT, b: ARRAY<STRING>>, tags MAP<STRING, STRING>');
+-- case: raw messages
+CREATE STREAMING TABLE bodies AS SELECT body, _metadata.message_id FROM STREAM read_events('flights')
+-- case: stream of a table with an alias
+CREATE STREAMING TABLE clean AS SELECT r.id FROM STREAM raw r WHERE r.id IS NOT NULL;
+-- case: stream of a table in brackets
+CREATE STREAMING TABLE clean AS SELECT raw.id FROM STREAM(raw);
+-- case: LIVE prefix
+CREATE OR REFRESH LIVE TABLE totals AS SELECT count(*) AS n FROM LIVE.clean;
+-- case: LIVE stream
+CREATE STREAMING LIVE TABLE clean AS SELECT * FROM STREAM(LIVE.raw);
+-- case: expectations of each kind
+CREATE OR REFRESH STREAMING TABLE checked (
+  CONSTRAINT valid_id EXPECT (id IS NOT NULL),
+  CONSTRAINT positive EXPECT (amount > 0) ON VIOLATION DROP ROW,
+  CONSTRAINT sane_year EXPECT (year(at) BETWEEN 2000 AND 2100 AND kind IN ("a", "b")) ON VIOLATION FAIL UPDATE
+) AS SELECT * FROM STREAM raw;
+-- case: columns and expectations mixed
+CREATE STREAMING TABLE t (id INT, CONSTRAINT c EXPECT (id > 0), name STRING) AS SELECT id, name FROM STREAM raw
+-- case: watermark
+CREATE STREAMING TABLE timely AS SELECT * FROM STREAM(events) WATERMARK event_time DELAY OF INTERVAL 10 MINUTES;
+-- case: watermark with a string interval and an alias
+CREATE STREAMING TABLE timely AS SELECT e.* FROM STREAM events WATERMARK event_time DELAY OF INTERVAL '1 day 2 hours' AS e;
+-- case: options of a stream
+CREATE STREAMING TABLE later AS SELECT * FROM STREAM raw WITH (SKIPCHANGECOMMITS = TRUE, STARTINGVERSION = 5) WHERE id > 3;
+-- case: clauses in another order
+CREATE STREAMING TABLE parts TBLPROPERTIES ('headwater.dedup.keys' = 'id', delta.logRetentionDuration = 'interval 7 days') PARTITIONED BY (day) COMMENT "by day" AS SELECT * FROM STREAM raw;
+-- case: clustering
+CREATE MATERIALIZED VIEW m CLUSTER BY (a, b) AS SELECT a, b FROM t;
+-- case: an empty target and its flows
+CREATE STREAMING TABLE all_regions;
+CREATE FLOW west AS INSERT INTO all_regions BY NAME SELECT * FROM STREAM west_raw;
+CREATE FLOW east COMMENT 'the east' AS INSERT INTO all_regions BY NAME SELECT * FROM STREAM(east_raw);
+-- case: backfill in both orders
+CREATE FLOW old AS INSERT ONCE INTO all_regions BY NAME SELECT * FROM archive;
+CREATE FLOW older AS INSERT INTO ONCE all_regions BY NAME SELECT * FROM read_files('old', format => 'csv', header => true);
+-- case: inline flow
+CREATE STREAMING TABLE t FLOW INSERT BY NAME SELECT * FROM STREAM raw;
+-- case: inline backfill
+CREATE STREAMING TABLE t FLOW INSERT ONCE BY NAME SELECT * FROM archive;
+-- case: views
+CREATE VIEW v COMMENT 'seen' AS SELECT * FROM t;
+CREATE TEMPORARY VIEW w AS SELECT * FROM v;
+CREATE TEMPORARY LIVE VIEW x AS SELECT * FROM w;
+-- case: a view with an expectation
+CREATE TEMPORARY VIEW v (CONSTRAINT c EXPECT (id > 0)) AS SELECT * FROM t;
+-- case: private tables
+CREATE PRIVATE STREAMING TABLE p AS SELECT * FROM STREAM raw;
+CREATE TEMPORARY STREAMING TABLE q AS SELECT * FROM STREAM raw;
+CREATE PRIVATE MATERIALIZED VIEW r AS SELECT * FROM p;
+-- case: three-part names and backticks
+CREATE STREAMING TABLE `main`.`ops`.`flight log` AS SELECT `dep time`, log.`carrier` FROM STREAM main.ops.log;
+-- case: settings
+SET pipelines.trigger = '5 seconds';
+SET spark.sql.shuffle.partitions = 8;
+USE CATALOG main;
+USE SCHEMA ops;
+USE ops2;
+-- case: no AS
+CREATE MATERIALIZED VIEW m SELECT 1 AS one;
+-- case: double-quoted strings
+CREATE MATERIALIZED VIEW m AS SELECT * FROM t WHERE operation = "DELETE" OR operation = 'it\'s';
+-- case: except
+CREATE MATERIALIZED VIEW m AS SELECT * EXCEPT (a, b) FROM t;
+-- case: rlike
+CREATE MATERIALIZED VIEW m AS SELECT * FROM t WHERE name RLIKE '^A' AND name NOT RLIKE 'B$';
+-- case: JSON paths
+CREATE MATERIALIZED VIEW m AS SELECT body:user.name AS name, t.body:items[0].price AS price, body:`a`::int AS a FROM t;
+-- case: casts and types
+CREATE MATERIALIZED VIEW m AS SELECT CAST(a AS STRING), b::double, CAST(c AS DECIMAL(10, 2)), TRY_CAST(d AS DATE) FROM t;
+-- case: a CTE
+CREATE MATERIALIZED VIEW m AS WITH recent AS (SELECT * FROM t WHERE at > '2024-01-01') SELECT count(*) AS n FROM recent;
+-- case: a union
+CREATE MATERIALIZED VIEW m AS SELECT a FROM t UNION ALL SELECT a FROM u;
+-- case: a subquery
+CREATE MATERIALIZED VIEW m AS SELECT * FROM (SELECT a, count(*) AS n FROM t GROUP BY a) WHERE n > (SELECT avg(n) FROM u);
+-- case: windows
+CREATE MATERIALIZED VIEW m AS SELECT *, row_number() OVER (PARTITION BY id ORDER BY seq DESC) AS rank FROM t QUALIFY rank = 1;
+-- case: time windows
+CREATE MATERIALIZED VIEW m AS SELECT window(at, '10 minutes').start AS at, count(*) AS n FROM t GROUP BY window(at, '10 minutes');
+-- case: a stream and a static join
+CREATE STREAMING TABLE j AS SELECT f.*, a.name FROM STREAM(flights) f LEFT JOIN airports a ON f.origin = a.faa;
+-- case: group by all and filter
+CREATE MATERIALIZED VIEW m AS SELECT carrier, count(*) FILTER (WHERE delay > 15) AS late FROM t GROUP BY ALL;
+-- case: interval arithmetic
+CREATE MATERIALIZED VIEW m AS SELECT at + INTERVAL '10 minutes' AS later, at - INTERVAL 1 DAY AS before FROM t;
+-- case: case and between
+CREATE MATERIALIZED VIEW m AS SELECT CASE WHEN a BETWEEN 1 AND 2 THEN 'x' ELSE 'y' END AS z FROM t;
+-- case: parameters
+CREATE MATERIALIZED VIEW m AS SELECT * FROM t WHERE a < :limit AND b = :landing;
+-- case: substitution in a number
+CREATE MATERIALIZED VIEW m AS SELECT * FROM t LIMIT ${limit};
+-- case: a notebook
+-- Databricks notebook source
+-- MAGIC %md
+-- MAGIC # Orders
+-- COMMAND ----------
+CREATE OR REFRESH STREAMING TABLE a AS SELECT * FROM STREAM raw
+-- COMMAND ----------
+CREATE OR REFRESH MATERIALIZED VIEW b AS SELECT * FROM a
+-- case: comments everywhere
+/* one */ CREATE /* two */ VIEW v -- three
+AS SELECT /* four /* nested */ */ 1 AS a;
+-- case: distinct on a stream
+CREATE STREAMING TABLE d AS SELECT DISTINCT id, name FROM STREAM raw;
+-- case: lower case keywords
+create or refresh streaming table t as select * from stream raw;
+-- case: a lambda
+CREATE MATERIALIZED VIEW m AS SELECT transform(items, x -> x + 1) AS more FROM t;
+-- case: using delta
+CREATE STREAMING TABLE t USING DELTA AS SELECT * FROM STREAM raw;
+-- case: if not exists
+CREATE STREAMING TABLE IF NOT EXISTS t AS SELECT * FROM STREAM raw;

@@ -1,0 +1,356 @@
+//! Options of `read_files`, `read_events` and `cloud_files`, by Auto Loader's names.
+
+use sqlparser::ast::{ColumnDef, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Value};
+use sqlparser::parser::Parser;
+use sqlparser::tokenizer::TokenWithSpan;
+
+use super::ParsedSource;
+use super::dialect::SparkDialect;
+use super::query::syntax_error;
+use super::text::Text;
+use super::tokens::range;
+use crate::diagnostic::{Diagnostic, SourceFile, Span};
+use crate::model::{Column, CsvOptions, Format, ReadOptions};
+use crate::nearest::nearest;
+
+/// Names that are executed.
+const KNOWN: [&str; 17] = [
+    "format",
+    "schema",
+    "schemaHints",
+    "inferColumnTypes",
+    "header",
+    "sep",
+    "delimiter",
+    "quote",
+    "escape",
+    "comment",
+    "nullValue",
+    "maxFilesPerTrigger",
+    "maxBytesPerTrigger",
+    "pathGlobFilter",
+    "includeExistingFiles",
+    "schemaEvolutionMode",
+    "multiLine",
+];
+
+/// Auto Loader's names that aren't executed.
+const REFUSED: [&str; 28] = [
+    "allowOverwrites",
+    "backfillInterval",
+    "badRecordsPath",
+    "cleanSource",
+    "columnNameOfCorruptRecord",
+    "dateFormat",
+    "encoding",
+    "charset",
+    "fetchParallelism",
+    "ignoreCorruptFiles",
+    "ignoreMissingFiles",
+    "lineSep",
+    "locale",
+    "maxFileAge",
+    "mergeSchema",
+    "mode",
+    "modifiedAfter",
+    "modifiedBefore",
+    "partitionColumns",
+    "primitivesAsString",
+    "readerCaseSensitive",
+    "recursiveFileLookup",
+    "rescuedDataColumn",
+    "rowTag",
+    "schemaLocation",
+    "timestampFormat",
+    "useNotifications",
+    "useManagedFileEvents",
+];
+
+/// A table function's call as a source; all that is wrong with it at once.
+pub(super) fn read_call(
+    text: &Text,
+    call: &[TokenWithSpan],
+    name: &str,
+    stream: bool,
+) -> Result<ParsedSource, Vec<Diagnostic>> {
+    let span = text.span(&range(text, call));
+    let dialect = SparkDialect;
+    let parsed = Parser::new(&dialect).with_tokens_with_locations(call.to_vec()).parse_expr();
+    let expr = parsed.map_err(|error| vec![syntax_error(text, &error, &range(text, call))])?;
+    let Arguments { positional, named } = arguments(&expr, &span)?;
+    let Some(first) = positional.first().cloned() else {
+        let wanted = if name == "read_events" { "the name of a source" } else { "a path" };
+        return Err(vec![Diagnostic::error("MISSING_ARGUMENT", format!("`{name}` needs {wanted} first")).at(span)]);
+    };
+    let mut options = Options {
+        span: span.clone(),
+        read: defaults(name),
+        found: Vec::new(),
+        csv: CsvOptions::default(),
+        format: None,
+    };
+    if name == "cloud_files" {
+        match positional.get(1) {
+            Some(format) => options.set("format", format),
+            None => options.found.push(
+                Diagnostic::error("MISSING_ARGUMENT", "`cloud_files` needs a format as its second argument")
+                    .at(span.clone()),
+            ),
+        }
+    }
+    for (key, value) in &named {
+        options.set(key, value);
+    }
+    let read = options.finish(name)?;
+    let watermark = None;
+    Ok(match name {
+        "read_events" => ParsedSource::Events { source: first, read, stream, watermark },
+        _ => ParsedSource::Files { path: first, read, stream, watermark },
+    })
+}
+
+/// Columns of a DDL string such as `id BIGINT, at TIMESTAMP NOT NULL`.
+pub(super) fn columns_of_ddl(ddl: &str) -> Result<Vec<Column>, String> {
+    let dialect = SparkDialect;
+    let file = SourceFile::new("schema", ddl);
+    let text = super::text::substitute(&file, &std::collections::BTreeMap::new(), &mut Vec::new());
+    let (statements, failure) = super::tokens::statements(&text);
+    if let Some(failure) = failure {
+        return Err(failure.message);
+    }
+    let tokens: Vec<_> =
+        statements.into_iter().flatten().filter(|token| token.token != sqlparser::tokenizer::Token::Colon).collect();
+    let mut parser = Parser::new(&dialect).with_tokens_with_locations(tokens);
+    let columns =
+        parser.parse_comma_separated(|parser| parser.parse_column_def()).map_err(|error| error.to_string())?;
+    let rest = parser.peek_token();
+    if rest.token != sqlparser::tokenizer::Token::EOF {
+        return Err(format!("unexpected `{}` after the columns", rest.token));
+    }
+    Ok(columns.into_iter().map(column).collect())
+}
+
+fn column(definition: ColumnDef) -> Column {
+    use sqlparser::ast::ColumnOption;
+    let not_null = definition.options.iter().any(|option| matches!(option.option, ColumnOption::NotNull));
+    let comment = definition.options.iter().find_map(|option| match &option.option {
+        ColumnOption::Comment(comment) => Some(comment.clone()),
+        _ => None,
+    });
+    Column { name: definition.name.value, data_type: definition.data_type, not_null, comment }
+}
+
+fn defaults(name: &str) -> ReadOptions {
+    ReadOptions {
+        format: if name == "read_events" { Format::Raw } else { Format::Json },
+        schema: Vec::new(),
+        schema_hints: Vec::new(),
+        infer_column_types: name != "cloud_files",
+        max_files: None,
+        max_bytes: None,
+        path_glob_filter: None,
+    }
+}
+
+struct Options {
+    span: Span,
+    read: ReadOptions,
+    found: Vec<Diagnostic>,
+    csv: CsvOptions,
+    format: Option<String>,
+}
+
+impl Options {
+    fn set(&mut self, key: &str, value: &str) {
+        let name = key.strip_prefix("cloudFiles.").or_else(|| key.strip_prefix("cloudfiles.")).unwrap_or(key);
+        match name.to_lowercase().as_str() {
+            "format" => self.format = Some(value.to_lowercase()),
+            "schema" => self.read.schema = self.columns(name, value),
+            "schemahints" => self.read.schema_hints = self.columns(name, value),
+            "infercolumntypes" | "inferschema" => self.read.infer_column_types = self.boolean(name, value),
+            "header" => self.csv.header = self.boolean(name, value),
+            "sep" | "delimiter" => self.csv.separator = self.byte(name, value).unwrap_or(b','),
+            "quote" => self.csv.quote = self.byte(name, value).unwrap_or(b'"'),
+            "escape" => self.csv.escape = self.byte(name, value),
+            "comment" => self.csv.comment = self.byte(name, value),
+            "nullvalue" => value.clone_into(&mut self.csv.null_value),
+            "maxfilespertrigger" => {
+                self.read.max_files = self.number(name, value).and_then(|files| usize::try_from(files).ok())
+            }
+            "maxbytespertrigger" => self.read.max_bytes = self.number(name, value),
+            "pathglobfilter" => self.read.path_glob_filter = Some(value.to_owned()),
+            "includeexistingfiles" => self.only(name, value, "true", "every file of the folder is read, each once"),
+            "multiline" => self.only(name, value, "false", "write one record a line"),
+            "schemaevolutionmode" => self.only(
+                name,
+                value,
+                "addNewColumns",
+                "new columns of inferred schemas are added; give a `schema` to leave them out",
+            ),
+            _ => self.unknown(name),
+        }
+    }
+
+    fn finish(mut self, name: &str) -> Result<ReadOptions, Vec<Diagnostic>> {
+        match self.format.as_deref() {
+            Some("json") => self.read.format = Format::Json,
+            Some("csv") => self.read.format = Format::Csv(self.csv.clone()),
+            Some("raw" | "binary") if name == "read_events" => self.read.format = Format::Raw,
+            Some(format @ ("parquet" | "avro" | "text" | "binaryfile" | "xml" | "orc")) => {
+                let message = format!("format `{format}` isn't read yet");
+                self.fail("UNSUPPORTED_FORMAT", message, "use json or csv");
+            }
+            Some(format) => {
+                let message = format!("there is no format `{format}`");
+                self.fail("UNSUPPORTED_FORMAT", message, "use json or csv");
+            }
+            None if name == "read_events" => self.read.format = Format::Raw,
+            None => self.fail(
+                "MISSING_ARGUMENT",
+                "the files' format isn't given".into(),
+                "add format => 'json' or format => 'csv'",
+            ),
+        }
+        if self.found.is_empty() { Ok(self.read) } else { Err(self.found) }
+    }
+
+    fn columns(&mut self, name: &str, value: &str) -> Vec<Column> {
+        columns_of_ddl(value).unwrap_or_else(|message| {
+            self.fail(
+                "INVALID_SCHEMA",
+                format!("`{name}` can't be read: {message}"),
+                "write columns as in a table: 'id BIGINT, at TIMESTAMP'",
+            );
+            Vec::new()
+        })
+    }
+
+    fn boolean(&mut self, name: &str, value: &str) -> bool {
+        match value.to_lowercase().as_str() {
+            "true" => true,
+            "false" => false,
+            _ => {
+                self.fail("INVALID_OPTION", format!("`{value}` is no value of `{name}`"), "write true or false");
+                false
+            }
+        }
+    }
+
+    fn number(&mut self, name: &str, value: &str) -> Option<u64> {
+        let number = value.parse().ok().filter(|number| *number > 0);
+        if number.is_none() {
+            self.fail("INVALID_OPTION", format!("`{value}` is no value of `{name}`"), "write a whole number above 0");
+        }
+        number
+    }
+
+    fn byte(&mut self, name: &str, value: &str) -> Option<u8> {
+        match value.as_bytes() {
+            [byte] if byte.is_ascii() => Some(*byte),
+            [] => None,
+            b"\\t" => Some(b'\t'),
+            _ => {
+                self.fail("INVALID_OPTION", format!("`{value}` is no value of `{name}`"), "write one ASCII character");
+                None
+            }
+        }
+    }
+
+    fn only(&mut self, name: &str, value: &str, supported: &str, instead: &str) {
+        if !value.eq_ignore_ascii_case(supported) {
+            self.fail("UNSUPPORTED_OPTION", format!("`{name} => {value}` isn't executed"), instead);
+        }
+    }
+
+    fn unknown(&mut self, name: &str) {
+        if let Some(refused) = REFUSED.iter().find(|refused| refused.eq_ignore_ascii_case(name)) {
+            return self.fail("UNSUPPORTED_OPTION", format!("option `{refused}` isn't executed"), "leave it out");
+        }
+        let help = nearest(name, KNOWN)
+            .map_or_else(|| format!("known are {}", KNOWN.join(", ")), |near| format!("did you mean `{near}`?"));
+        self.fail("UNKNOWN_OPTION", format!("there is no option `{name}`"), &help);
+    }
+
+    fn fail(&mut self, code: &'static str, message: String, help: &str) {
+        self.found.push(Diagnostic::error(code, message).at(self.span.clone()).help(help));
+    }
+}
+
+#[derive(Default)]
+struct Arguments {
+    positional: Vec<String>,
+    named: Vec<(String, String)>,
+}
+
+fn arguments(call: &Expr, span: &Span) -> Result<Arguments, Vec<Diagnostic>> {
+    let mut arguments = Arguments::default();
+    let mut found = Vec::new();
+    let Expr::Function(function) = call else { return Ok(arguments) };
+    let FunctionArguments::List(list) = &function.args else { return Ok(arguments) };
+    for argument in &list.args {
+        match argument {
+            FunctionArg::Named { name, arg: FunctionArgExpr::Expr(value), .. } => {
+                take(&name.value, value, &mut arguments, &mut found, span)
+            }
+            FunctionArg::ExprNamed { name, arg: FunctionArgExpr::Expr(value), .. } => {
+                take(name.to_string().trim_matches('`'), value, &mut arguments, &mut found, span);
+            }
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Function(map)))
+                if map.name.to_string().eq_ignore_ascii_case("map") =>
+            {
+                pairs(map, &mut arguments, &mut found, span);
+            }
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => match literal(value) {
+                Some(value) => arguments.positional.push(value),
+                None => found.push(not_literal(value, span)),
+            },
+            other => found
+                .push(Diagnostic::error("INVALID_ARGUMENT", format!("`{other}` is no argument here")).at(span.clone())),
+        }
+    }
+    if found.is_empty() { Ok(arguments) } else { Err(found) }
+}
+
+fn pairs(map: &sqlparser::ast::Function, arguments: &mut Arguments, found: &mut Vec<Diagnostic>, span: &Span) {
+    let FunctionArguments::List(list) = &map.args else { return };
+    let values: Vec<_> = list
+        .args
+        .iter()
+        .filter_map(|argument| match argument {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => literal(value),
+            _ => None,
+        })
+        .collect();
+    if values.len() != list.args.len() || values.len() % 2 == 1 {
+        found.push(
+            Diagnostic::error("INVALID_ARGUMENT", "map(…) takes pairs of literal keys and values").at(span.clone()),
+        );
+        return;
+    }
+    arguments.named.extend(values.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())));
+}
+
+fn take(name: &str, value: &Expr, arguments: &mut Arguments, found: &mut Vec<Diagnostic>, span: &Span) {
+    match literal(value) {
+        Some(value) => arguments.named.push((name.to_owned(), value)),
+        None => found.push(not_literal(value, span)),
+    }
+}
+
+fn not_literal(value: &Expr, span: &Span) -> Diagnostic {
+    Diagnostic::error("INVALID_ARGUMENT", format!("`{value}` isn't a literal"))
+        .at(span.clone())
+        .help("write a string, a number, true or false")
+}
+
+fn literal(value: &Expr) -> Option<String> {
+    match value {
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) | Value::DoubleQuotedString(text) => Some(text.clone()),
+            Value::Number(number, _) => Some(number.clone()),
+            Value::Boolean(value) => Some(value.to_string()),
+            _ => None,
+        },
+        _ => None,
+    }
+}

@@ -1,0 +1,170 @@
+//! Tests of the language.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn parse(sql: &str) -> Parsed {
+    let configuration =
+        BTreeMap::from([("landing".to_owned(), "data".to_owned()), ("limit".to_owned(), "10".to_owned())]);
+    parse_file(&SourceFile::new("t.sql", sql), &configuration)
+}
+
+fn query(sql: &str) -> ParsedQuery {
+    let parsed = parse(sql);
+    assert!(
+        parsed.diagnostics.is_empty(),
+        "{:?}",
+        parsed.diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>()
+    );
+    match parsed.statements.into_iter().next() {
+        Some(Statement::CreateDataset(dataset)) => dataset.query.unwrap(),
+        Some(Statement::CreateFlow(flow)) => flow.query,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// One line a statement or finding, for golden tests.
+fn describe(sql: &str) -> String {
+    let parsed = parse(sql);
+    let statements = parsed.statements.iter().map(line);
+    statements.chain(parsed.diagnostics.iter().map(ToString::to_string)).collect::<Vec<_>>().join("\n")
+}
+
+fn line(statement: &Statement) -> String {
+    match statement {
+        Statement::CreateDataset(dataset) => {
+            let columns: Vec<_> = dataset
+                .columns
+                .iter()
+                .map(|column| {
+                    format!("{} {}{}", column.name, column.data_type, if column.not_null { " NOT NULL" } else { "" })
+                })
+                .collect();
+            let rules: Vec<_> = dataset
+                .expectations
+                .iter()
+                .map(|rule| format!("{}:{:?}({})", rule.name, rule.action, rule.predicate))
+                .collect();
+            let properties: Vec<_> =
+                dataset.properties.iter().map(|(key, value, _)| format!("{key}={value}")).collect();
+            format!(
+                "{:?} {} columns={columns:?} rules={rules:?} partition={:?} cluster={:?} properties={properties:?} comment={:?} once={} query={}",
+                dataset.kind,
+                dataset.name.parts.join("."),
+                dataset.partitioned_by,
+                dataset.clustered_by,
+                dataset.comment,
+                dataset.once,
+                dataset.query.as_ref().map_or_else(|| "-".to_owned(), query_line)
+            )
+        }
+        Statement::CreateFlow(flow) => format!(
+            "Flow {} -> {} once={} query={}",
+            flow.name.parts.join("."),
+            flow.target.parts.join("."),
+            flow.once,
+            query_line(&flow.query)
+        ),
+        Statement::Set { key, value, .. } => format!("Set {key}={value}"),
+        Statement::Use { schema, .. } => format!("Use {schema:?}"),
+    }
+}
+
+fn query_line(query: &ParsedQuery) -> String {
+    let relations: Vec<_> = query
+        .relations
+        .iter()
+        .map(|relation| format!("{}={}", relation.alias, source_line(&relation.source)))
+        .collect();
+    format!("{} [{}]", query.ast, relations.join("; "))
+}
+
+fn source_line(source: &ParsedSource) -> String {
+    match source {
+        ParsedSource::Table { name, stream, skip_change_commits, starting_version, watermark } => {
+            format!(
+                "table {} stream={stream} skip={skip_change_commits} from={starting_version:?} watermark={watermark:?}",
+                name.parts.join(".")
+            )
+        }
+        ParsedSource::Events { source, read, stream, watermark } => format!(
+            "events {source} {:?} {} columns stream={stream} watermark={watermark:?}",
+            read.format,
+            read.schema.len()
+        ),
+        ParsedSource::Files { path, read, stream, watermark } => format!(
+            "files {path} {:?} {} columns stream={stream} watermark={watermark:?}",
+            read.format,
+            read.schema.len()
+        ),
+    }
+}
+
+/// Every statement of the corpus, as it is understood or refused. A file holds statements that are
+/// parted by lines of `-- case: name`.
+#[test]
+fn the_corpus_reads_as_it_always_did() {
+    for (name, text) in
+        [("accepted", include_str!("corpus/accepted.sql")), ("refused", include_str!("corpus/refused.sql"))]
+    {
+        let cases = text.split("-- case: ").skip(1).map(|case| case.split_once('\n').unwrap());
+        let described: Vec<_> = cases.map(|(title, sql)| format!("## {title}\n{}", describe(sql))).collect();
+        for case in &described {
+            let has_errors = case.contains("error[");
+            assert_eq!(has_errors, name == "refused", "{case}");
+        }
+        insta::assert_snapshot!(name, described.join("\n\n"));
+    }
+}
+
+#[test]
+fn a_place_after_a_substitution_is_right_in_the_file() {
+    let sql = "CREATE VIEW a AS SELECT * FROM read_files('${landing}/x', format => 'json');\nCREATE VIEW b SELEC 1";
+    let found = &parse(sql).diagnostics[0];
+    assert_eq!(found.span.as_ref().unwrap().line_column(), (2, 15), "{found}");
+}
+
+#[test]
+fn a_statement_with_an_error_hides_no_other() {
+    let parsed = parse("CREATE VIEW a; CREATE VIEW b AS SELECT 1; DROP TABLE c");
+    assert_eq!((parsed.statements.len(), parsed.diagnostics.len()), (1, 2));
+}
+
+#[test]
+fn a_cte_is_no_relation() {
+    let query = query("CREATE VIEW v AS WITH c AS (SELECT * FROM t) SELECT * FROM c JOIN u ON c.id = u.id");
+    assert_eq!(query.relations.len(), 2);
+}
+
+#[test]
+fn brackets_without_end_are_an_error_and_no_overflow() {
+    let sql = format!("CREATE VIEW v AS SELECT {}1", "(".repeat(100_000));
+    assert_eq!(parse(&sql).diagnostics[0].code, "PARSE_SYNTAX_ERROR");
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_parser_panic(text in "\\PC{0,200}") {
+        let parsed = parse(&text);
+        for found in parsed.diagnostics {
+            let span = found.span.unwrap();
+            prop_assert!(span.range.start <= span.range.end && span.range.end <= text.len());
+            span.line_column();
+        }
+    }
+
+    #[test]
+    fn no_mutilated_statement_makes_the_parser_panic(at in 0_usize..4000, length in 0_usize..40, insert in "[-'\"`(),;:${}a0 \n]{0,6}") {
+        let corpus = include_str!("corpus/accepted.sql");
+        let cut = |at: usize| (0..=at.min(corpus.len())).rev().find(|at| corpus.is_char_boundary(*at)).unwrap();
+        let text = format!("{}{insert}{}", &corpus[..cut(at)], &corpus[cut(at + length)..]);
+        for found in parse(&text).diagnostics {
+            let span = found.span.unwrap();
+            prop_assert!(span.range.end <= text.len());
+            span.line_column();
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Cuts a file into statements of tokens.
+
+use std::ops::Range;
+
+use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, TokenizerError};
+
+use super::dialect::SparkDialect;
+use super::text::Text;
+use crate::diagnostic::Diagnostic;
+
+/// Statements deeper than this in brackets are refused rather than overflowing a stack.
+const DEEPEST: usize = 200;
+
+/// The tokens of one statement, without white space and comments; never empty.
+pub(super) type Tokens = Vec<TokenWithSpan>;
+
+/// The statements of a text. A text that can't be cut into tokens gives those before the fault.
+pub(super) fn statements(text: &Text) -> (Vec<Tokens>, Option<Diagnostic>) {
+    let mut tokens = Vec::new();
+    let dialect = SparkDialect;
+    let outcome = Tokenizer::new(&dialect, text.as_str()).tokenize_with_location_into_buf(&mut tokens);
+    let failure = outcome.err().map(|error| unreadable(text, &error));
+    let mut statements = Vec::new();
+    let mut current = Tokens::new();
+    for token in tokens {
+        match token.token {
+            Token::Whitespace(_) | Token::EOF => {}
+            Token::SemiColon => statements.push(std::mem::take(&mut current)),
+            _ => current.push(token),
+        }
+    }
+    if failure.is_none() {
+        statements.push(current);
+    }
+    statements.retain(|tokens| !tokens.is_empty());
+    (statements, failure)
+}
+
+/// Where a run of tokens stands in the text.
+pub(super) fn range(text: &Text, tokens: &[TokenWithSpan]) -> Range<usize> {
+    match (tokens.first(), tokens.last()) {
+        (Some(first), Some(last)) => {
+            let start = text.offset(first.span.start.line, first.span.start.column);
+            start..text.offset(last.span.end.line, last.span.end.column).max(start)
+        }
+        _ => 0..0,
+    }
+}
+
+/// Whether a token is this word, in any case and without quotes.
+pub(super) fn is_word(token: &TokenWithSpan, word: &str) -> bool {
+    matches!(&token.token, Token::Word(found) if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word))
+}
+
+/// Whether the tokens at a position are these words.
+pub(super) fn are_words(tokens: &[TokenWithSpan], at: usize, words: &[&str]) -> bool {
+    words.iter().enumerate().all(|(offset, word)| tokens.get(at + offset).is_some_and(|token| is_word(token, word)))
+}
+
+/// The position after the bracket that closes the one at `open`; the end if none does.
+pub(super) fn after_brackets(tokens: &[TokenWithSpan], open: usize) -> usize {
+    let mut depth = 0_usize;
+    for (at, token) in tokens.iter().enumerate().skip(open) {
+        match token.token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return at + 1;
+        }
+    }
+    tokens.len()
+}
+
+/// The place of the first token that is too deep in brackets.
+pub(super) fn too_deep(tokens: &[TokenWithSpan]) -> Option<&TokenWithSpan> {
+    let mut depth = 0_usize;
+    tokens.iter().find(|token| {
+        match token.token {
+            Token::LParen | Token::LBracket | Token::LBrace => depth += 1,
+            Token::RParen | Token::RBracket | Token::RBrace => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth > DEEPEST
+    })
+}
+
+fn unreadable(text: &Text, error: &TokenizerError) -> Diagnostic {
+    let start = text.offset(error.location.line, error.location.column);
+    let span = text.span(&(start..text.as_str().len().min(start + 1)));
+    Diagnostic::error("PARSE_SYNTAX_ERROR", error.message.clone())
+        .at(span)
+        .help("close the quote or comment that begins here")
+}
