@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::draft::Draft;
 use super::expand::{View, Views, expand};
 use super::{flows, order, streaming};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::model::{Dataset, DatasetKind, Dedup, Flow, FlowKind, Pipeline, Relation, RelationSource, Violation};
 use crate::name::{DatasetName, Layer};
 use crate::project::Project;
@@ -23,7 +23,9 @@ pub(super) fn assemble(project: &Project, mut draft: Draft) -> (Option<Pipeline>
     let mut assembly = Assembly { draft, views: Views::new(), streaming_views: BTreeMap::new(), flows: Vec::new() };
     let datasets = order.into_iter().filter_map(|at| assembly.dataset(at)).collect();
     let mut findings = assembly.draft.findings;
-    findings.extend(unused_sources(project, &assembly.flows));
+    if findings.iter().all(|finding| finding.severity != Severity::Error) {
+        findings.extend(unused_sources(project, &assembly.flows));
+    }
     let pipeline = Pipeline {
         name: project.name.clone(),
         storage: project.storage.clone(),

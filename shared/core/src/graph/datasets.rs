@@ -7,11 +7,10 @@ use sqlparser::ast::{Expr, visit_expressions};
 
 use super::draft::Draft;
 use super::functions::is_aggregate;
-use super::properties::{self, DEDUP_KEYS};
+use super::properties::DEDUP_KEYS;
 use crate::diagnostic::Diagnostic;
 use crate::model::{Dataset, DatasetKind, Dedup, Expectation, Violation};
 use crate::nearest::did_you_mean;
-use crate::project::Project;
 
 /// Columns that Headwater itself writes.
 pub(super) const RESERVED_COLUMNS: [&str; 2] = ["_metadata", "_headwater"];
@@ -19,7 +18,7 @@ const MAX_CLUSTER_COLUMNS: usize = 4;
 const MAX_NAME: usize = 200;
 
 /// All findings of all datasets.
-pub(super) fn check(draft: &mut Draft, project: &Project) {
+pub(super) fn check(draft: &mut Draft) {
     let mut findings = Vec::new();
     for (at, dataset) in draft.datasets.iter().enumerate() {
         if let Some(first) = draft.datasets[..at].iter().find(|first| first.name == dataset.name) {
@@ -37,7 +36,6 @@ pub(super) fn check(draft: &mut Draft, project: &Project) {
         check.columns();
         check.layout();
         check.expectations();
-        check.properties(project);
         check.dedup();
         check.has_flow(draft);
     }
@@ -129,7 +127,7 @@ impl Check<'_> {
     /// Columns that a clause names: each once, and declared if any are.
     fn column_list(&mut self, clause: &str, names: &[String]) {
         let mut seen = BTreeSet::new();
-        for name in names {
+        for name in names.iter().filter(|name| !name.is_empty()) {
             if !seen.insert(name.to_lowercase()) {
                 self.error("COLUMN_ALREADY_EXISTS", format!("{clause} names `{name}` twice"), "keep one of them");
             }
@@ -169,15 +167,6 @@ impl Check<'_> {
         }
     }
 
-    /// What comes from the project file was checked there.
-    fn properties(&mut self, project: &Project) {
-        let own = self.dataset.properties.iter().filter(|(key, value)| project.tables.get(*key) != Some(*value));
-        for (key, value) in own {
-            let finding = properties::check(key, value);
-            self.findings.extend(finding.map(|finding| finding.at(self.dataset.span.clone())));
-        }
-    }
-
     fn dedup(&mut self) {
         let dataset = self.dataset;
         let Some(Dedup::Keys(keys)) = &dataset.dedup else { return };
@@ -196,7 +185,9 @@ impl Check<'_> {
 
     fn has_flow(&mut self, draft: &Draft) {
         let dataset = self.dataset;
-        if dataset.kind == DatasetKind::StreamingTable && draft.flows_into(&dataset.name).next().is_none() {
+        let is_filled =
+            draft.flows_into(&dataset.name).next().is_some() || draft.maybe_filled.contains(dataset.name.name());
+        if dataset.kind.has_table() && !is_filled {
             self.error(
                 "PIPELINE_DATASET_WITHOUT_FLOW",
                 format!("nothing flows into `{}`", dataset.name),

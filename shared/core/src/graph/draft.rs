@@ -1,5 +1,7 @@
 //! A pipeline as written: names are resolved, nothing is checked against anything else.
 
+use std::collections::BTreeSet;
+
 use crate::diagnostic::Diagnostic;
 use crate::model::{Dataset, Flow};
 use crate::name::DatasetName;
@@ -11,6 +13,11 @@ pub(super) struct Draft {
     pub(super) datasets: Vec<Dataset>,
     /// Flows, their views not expanded.
     pub(super) flows: Vec<Flow>,
+    /// Names after `TABLE` and `VIEW` in files with errors: a statement that couldn't be read may have
+    /// defined them. In lower case, without schema.
+    pub(super) maybe_defined: BTreeSet<String>,
+    /// Names after `INTO` in files with errors, likewise.
+    pub(super) maybe_filled: BTreeSet<String>,
     /// What was found so far.
     pub(super) findings: Vec<Diagnostic>,
 }

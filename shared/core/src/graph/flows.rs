@@ -41,6 +41,9 @@ fn duplicate_flow(flow: &Flow, first: &Flow) -> Diagnostic {
 
 fn check_target(flow: &Flow, draft: &Draft) -> Option<Diagnostic> {
     let Some(target) = draft.dataset(&flow.target) else {
+        if draft.maybe_defined.contains(flow.target.name()) {
+            return None;
+        }
         let message = format!("flow `{}` writes to `{}`, which is not defined", flow.name, flow.target);
         let names = draft.names();
         let help = nearest(&flow.target.to_string(), names.iter().map(String::as_str)).map_or_else(
@@ -68,7 +71,9 @@ fn check_target(flow: &Flow, draft: &Draft) -> Option<Diagnostic> {
 
 fn check_source(relation: &Relation, draft: &Draft) -> Option<Diagnostic> {
     let name = relation.dataset()?;
-    let Some(source) = draft.source(name) else { return Some(not_found(name, relation, draft)) };
+    let Some(source) = draft.source(name) else {
+        return (!draft.maybe_defined.contains(name.name())).then(|| not_found(name, relation, draft));
+    };
     let is_stream = matches!(relation.source, RelationSource::TableStream { .. });
     (is_stream && source.kind == DatasetKind::MaterializedView).then(|| {
         Diagnostic::error(

@@ -60,7 +60,7 @@ fn check(project: &Project, mut draft: Draft, files: &[Arc<SourceFile>]) -> Buil
             .help("write a `CREATE STREAMING TABLE` or `CREATE MATERIALIZED VIEW` in a `.sql` file");
         draft.findings.push(finding);
     }
-    datasets::check(&mut draft, project);
+    datasets::check(&mut draft);
     flows::check_names(&mut draft, project);
     let (pipeline, mut diagnostics) = assemble::assemble(project, draft);
     sort(&mut diagnostics, files);

@@ -23,13 +23,6 @@ impl Scope {
         Self { catalog: project.catalog.clone(), schema: default_schema.clone(), default_schema }
     }
 
-    /// `USE CATALOG`: there is one catalog, which the project file may name.
-    pub(super) fn use_catalog(&mut self, catalog: &str) -> Result<(), Diagnostic> {
-        self.check_catalog(catalog)?;
-        self.catalog = Some(catalog.to_lowercase());
-        Ok(())
-    }
-
     /// `USE SCHEMA`.
     pub(super) fn use_schema(&mut self, schema: &str) {
         self.schema = schema.to_lowercase();
@@ -98,8 +91,6 @@ mod tests {
         scope.use_schema("Extra");
         assert_eq!(scope.resolve(&["t"]).unwrap(), DatasetName::with_schema("extra", "t"));
         assert_eq!(scope.resolve(&["ops", "t"]).unwrap(), DatasetName::new("t"));
-        scope.use_catalog("Main").unwrap();
-        assert_eq!(scope.use_catalog("other").unwrap_err().code, "CATALOG_NOT_FOUND");
     }
 
     #[test]

@@ -1,7 +1,9 @@
-//! Definitions without the parser: each is a kind and a query in which `stream.t` stands for
+//! Whole projects, from SQL or from definitions without the parser. Of the latter, each is a kind and a query in which `stream.t` stands for
 //! `STREAM t`, `events.x` for `STREAM read_events('x')`, and `files.x` for `STREAM read_files('x')`.
 
 mod assembled;
+mod bound;
+mod refused;
 
 use std::fmt::Write;
 use std::ops::ControlFlow;
@@ -23,6 +25,25 @@ storage: lake
 sources:
   flights: {spool: events/flights}
 ";
+
+const PROJECT_WITH_NAMES: &str = "
+name: airlines
+storage: lake
+catalog: main
+schema: ops
+sources:
+  flights: {spool: events/flights}
+roots:
+  /Volumes/main/raw: data
+";
+
+/// Builds a project of these files; the project file has more lines.
+fn build_with(lines: &str, files: &[(&str, &str)]) -> Built {
+    let file = SourceFile::new("pipeline.yml", format!("{PROJECT_WITH_NAMES}{lines}"));
+    let parsed = parse(&file, &Default::default());
+    let files: Vec<Arc<SourceFile>> = files.iter().map(|(path, text)| SourceFile::new(*path, *text)).collect();
+    build(&parsed.project.unwrap(), &files)
+}
 
 fn project() -> Project {
     parse(&SourceFile::new("pipeline.yml", PROJECT), &Default::default()).project.unwrap()

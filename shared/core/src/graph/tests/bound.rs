@@ -1,0 +1,84 @@
+use super::*;
+
+fn pipeline(sql: &str) -> Pipeline {
+    let built = build_with("", &[("a.sql", sql)]);
+    built.pipeline.unwrap_or_else(|| panic!("{}", render(&built.diagnostics)))
+}
+
+/// A pipeline with everything: events, files, views, fan-in, joins, side tables.
+const AIRLINES: &str = "
+CREATE MATERIALIZED VIEW on_time AS
+  SELECT carrier, name, avg(delay) AS delay FROM flights JOIN airlines USING (carrier) GROUP BY ALL;
+CREATE MATERIALIZED VIEW rejected AS SELECT count(*) AS n FROM flights_raw__quarantine;
+
+CREATE OR REFRESH STREAMING TABLE flights (
+  CONSTRAINT known_carrier EXPECT (carrier IS NOT NULL) ON VIOLATION DROP ROW
+)
+TBLPROPERTIES ('headwater.dedup.keys' = 'event_id')
+AS SELECT f.*, a.name AS origin_name
+   FROM STREAM valid_flights AS f LEFT JOIN airports AS a ON a.faa = f.origin;
+
+CREATE TEMPORARY VIEW valid_flights AS
+  SELECT * FROM STREAM flights_raw WATERMARK event_time DELAY OF INTERVAL 10 MINUTES WHERE carrier <> '';
+
+CREATE STREAMING TABLE flights_raw;
+CREATE FLOW live AS INSERT INTO flights_raw BY NAME
+  SELECT * FROM STREAM read_events('flights', format => 'json', schema => 'event_id STRING, carrier STRING');
+CREATE FLOW history AS INSERT INTO ONCE main.ops.flights_raw BY NAME
+  SELECT * FROM read_files('/Volumes/main/raw/history', format => 'json', schema => 'event_id STRING, carrier STRING');
+
+CREATE STREAMING TABLE airports AS SELECT * FROM STREAM read_files('data/airports', format => 'csv', header => true);
+CREATE MATERIALIZED VIEW airlines AS SELECT * FROM read_files('data/airlines.csv', format => 'csv', header => true);
+";
+
+#[test]
+fn a_whole_pipeline_is_bound_ordered_and_layered() {
+    insta::assert_snapshot!(outline(&pipeline(AIRLINES)));
+}
+
+#[test]
+fn the_order_of_definitions_and_files_changes_nothing() {
+    let statements: Vec<&str> = AIRLINES.split_inclusive(';').collect();
+    let reversed: String = statements.iter().rev().copied().collect();
+    let (one, other) = (pipeline(AIRLINES), pipeline(&reversed));
+    let sorted = |text: String| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(sorted(outline(&one)), sorted(outline(&other)));
+}
+
+#[test]
+fn names_follow_use_and_the_default_schema() {
+    let built = build_with(
+        "",
+        &[
+            ("a.sql", "USE SCHEMA extra; CREATE MATERIALIZED VIEW m AS SELECT * FROM ops.t JOIN u ON true;"),
+            ("b.sql", "CREATE STREAMING TABLE t AS SELECT * FROM STREAM read_events('flights', format => 'json');"),
+            ("c.sql", "CREATE STREAMING TABLE main.extra.u AS SELECT * FROM STREAM LIVE.t"),
+        ],
+    );
+    assert_eq!(render(&built.diagnostics), "");
+    insta::assert_snapshot!(outline(&built.pipeline.unwrap()));
+}
+
+#[test]
+fn views_of_views_are_expanded_with_fresh_names() {
+    insta::assert_snapshot!(outline(&pipeline(
+        "CREATE STREAMING TABLE t AS SELECT * FROM STREAM read_events('flights', format => 'json');
+         CREATE VIEW a AS SELECT * FROM t;
+         CREATE TEMPORARY VIEW b (CONSTRAINT positive EXPECT (v > 0) ON VIOLATION DROP ROW)
+           AS SELECT l.v FROM a AS l JOIN a AS r ON l.k = r.k JOIN t ON t.k = l.k;
+         CREATE MATERIALIZED VIEW m AS WITH c AS (SELECT * FROM b) SELECT * FROM c JOIN t ON t.v = c.v;"
+    )));
+}
+
+#[test]
+fn distinct_on_a_stream_is_dedup_of_whole_rows() {
+    insta::assert_snapshot!(outline(&pipeline(
+        "CREATE STREAMING TABLE t AS SELECT DISTINCT a FROM STREAM read_events('flights', format => 'json');
+         CREATE STREAMING TABLE u AS SELECT DISTINCT a FROM STREAM t;
+         CREATE MATERIALIZED VIEW m AS SELECT DISTINCT a FROM u;"
+    )));
+}
