@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 /// Projects that are wrong, each in its own way.
@@ -178,4 +180,25 @@ fn views_that_double_at_each_step_are_refused() {
     }
     let built = build_with("", &[("a.sql", &sql)]);
     assert!(built.diagnostics.iter().any(|finding| finding.code == "VIEWS_TOO_LARGE"));
+}
+
+proptest! {
+    #[test]
+    fn no_sql_makes_the_check_panic(
+        picks in prop::collection::vec((0..WRONG.len(), any::<prop::sample::Index>(), any::<prop::sample::Index>()), 1..6)
+    ) {
+        let mut sql = String::new();
+        for (at, from, to) in picks {
+            let words: Vec<&str> = WRONG[at].1.split(' ').collect();
+            let (from, to) = (from.index(words.len()), to.index(words.len()));
+            let kept = words.iter().enumerate().filter(|(place, _)| *place <= from.min(to) || *place >= from.max(to));
+            let kept: Vec<&str> = kept.map(|(_, word)| *word).collect();
+            writeln!(sql, "{};", kept.join(" ")).unwrap();
+        }
+        for finding in build_with("", &[("a.sql", &sql)]).diagnostics {
+            if let Some(span) = &finding.span {
+                prop_assert!(span.file.text.get(span.range.clone()).is_some(), "{finding:?}");
+            }
+        }
+    }
 }
