@@ -203,6 +203,7 @@ impl Walk {
         let _ = visit_expressions(&select.projection, &mut look);
         let _ = visit_expressions(&select.selection, &mut look);
         let _ = visit_expressions(&select.having, &mut look);
+        let _ = visit_expressions(&select.from, &mut look);
         if found {
             self.refuse(
                 UNSUPPORTED,
@@ -299,7 +300,7 @@ mod tests {
         "WITH s AS (SELECT * FROM __r0) SELECT a FROM s WHERE a = 1 UNION ALL SELECT b FROM s",
     ];
 
-    const REFUSED: [&str; 22] = [
+    const REFUSED: [&str; 23] = [
         "SELECT count(*) FROM __r0",
         "SELECT a FROM __r0 GROUP BY a",
         "SELECT a FROM __r0 GROUP BY ALL",
@@ -321,6 +322,7 @@ mod tests {
         "SELECT a FROM __r1 EXCEPT SELECT a FROM __r0",
         "SELECT * FROM __r1 WHERE a IN (SELECT a FROM __r0)",
         "WITH s AS (SELECT * FROM __r0) SELECT *, (SELECT max(a) FROM s) AS m FROM __r1",
+        "WITH s AS (SELECT * FROM __r0) SELECT * FROM s JOIN __r1 AS t ON t.a IN (SELECT a FROM s)",
         "SELECT 1",
     ];
 

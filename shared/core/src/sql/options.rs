@@ -105,6 +105,8 @@ pub(super) fn read_call(
     let watermark = None;
     Ok(match name {
         "read_events" => ParsedSource::Events { source: first, read, stream, watermark },
+        // Legacy Auto Loader is a stream with or without the word.
+        "cloud_files" => ParsedSource::Files { path: first, read, stream: true, watermark },
         _ => ParsedSource::Files { path: first, read, stream, watermark },
     })
 }

@@ -82,3 +82,25 @@ fn distinct_on_a_stream_is_dedup_of_whole_rows() {
          CREATE MATERIALIZED VIEW m AS SELECT DISTINCT a FROM u;"
     )));
 }
+
+/// Statements as they stand in Databricks' own examples.
+#[test]
+fn a_pipeline_of_another_product_is_bound() {
+    insta::assert_snapshot!(outline(&pipeline(
+        r#"-- Databricks notebook source
+-- MAGIC %md # Flights
+-- COMMAND ----------
+CREATE OR REFRESH STREAMING LIVE TABLE raw_flights COMMENT "as landed" TBLPROPERTIES ("quality" = "bronze")
+AS SELECT *, _metadata.file_path AS source_file FROM cloud_files("/Volumes/main/raw/flights", "json", map("cloudFiles.inferColumnTypes", "true"))
+-- COMMAND ----------
+CREATE OR REFRESH STREAMING TABLE `clean_flights`(
+  CONSTRAINT `valid id` EXPECT (id IS NOT NULL AND operation != "DELETE") ON VIOLATION DROP ROW,
+  CONSTRAINT sane_delay EXPECT (delay BETWEEN -120 AND 3000)
+) PARTITIONED BY (day) AS
+SELECT id, delay, cast(ts AS DATE) AS day FROM STREAM(LIVE.raw_flights) WATERMARK ts DELAY OF INTERVAL 2 HOURS AS f
+WHERE f.carrier RLIKE '^[A-Z]';
+CREATE LIVE VIEW by_day AS SELECT day, count(*) AS n FROM LIVE.clean_flights GROUP BY day;
+CREATE OR REFRESH MATERIALIZED VIEW busiest AS SELECT * FROM by_day ORDER BY n DESC LIMIT 10;
+"#
+    )));
+}
