@@ -1,1 +1,13 @@
 //! Hosts, message sources, configuration and telemetry.
+//!
+//! The only crate that knows where triggers come from. It knows nothing of tables: functions are
+//! handed to a host as handlers.
+
+pub mod config;
+pub mod error;
+pub mod local;
+pub mod replay;
+pub mod spool;
+pub mod telemetry;
+
+pub use error::{Result, RuntimeError};

@@ -1,0 +1,110 @@
+//! One update: until nothing is new.
+
+use headwater_core::report::{Outcome, Report};
+use headwater_core::trigger::{Cause, Trigger};
+
+use super::queue::{hand_over, release};
+use super::{CommitLog, FunctionKind, Handler, Host, Listener, blocking, has_commits, wake};
+use crate::error::Result;
+
+/// Rounds of a function that only says `Retryable`: somebody else works on the same lake.
+const PATIENCE: usize = 5;
+
+pub(super) struct Update<'a, H> {
+    pub(super) host: &'a Host,
+    pub(super) functions: &'a [FunctionKind],
+    pub(super) handler: &'a H,
+    pub(super) listener: Listener<'a>,
+}
+
+impl<H: Handler> Update<'_, H> {
+    pub(super) async fn run(&self) -> Result<Report> {
+        let mut report = Report::default();
+        for function in self.functions {
+            match function {
+                FunctionKind::BronzeEvents => report.extend(self.events().await?),
+                FunctionKind::BronzeFiles if self.host.reads_files => report.extend(self.repeat(*function).await),
+                FunctionKind::BronzeFiles => {}
+                FunctionKind::Silver => report.extend(self.silver().await?),
+                FunctionKind::Gold => report.extend(self.repeat(*function).await),
+                FunctionKind::Compact => report.extend(self.wake(*function, Cause::Timer(Vec::new())).await),
+            }
+        }
+        Ok(report)
+    }
+
+    /// All messages that wait. Those worth a redelivery stay hidden until the end, so that they are
+    /// tried once an update.
+    async fn events(&self) -> Result<Report> {
+        let mut report = Report::default();
+        for queue in &self.host.queues {
+            let mut retry = Vec::new();
+            let mut outcome = Ok(());
+            loop {
+                match hand_over(queue, &self.host.pace, self.handler, self.listener).await {
+                    Ok(Some(handed)) => {
+                        report.extend(handed.report);
+                        retry.extend(handed.retry);
+                    }
+                    Ok(None) => break,
+                    Err(error) => {
+                        outcome = Err(error);
+                        break;
+                    }
+                }
+            }
+            release(queue, retry).await?;
+            outcome?;
+        }
+        Ok(report)
+    }
+
+    /// First all tables, then those with new commits, until there are none.
+    async fn silver(&self) -> Result<Report> {
+        let mut log = CommitLog::default();
+        log = self.seen(log).await?.0;
+        let mut report = self.repeat(FunctionKind::Silver).await;
+        loop {
+            let (seen, changed) = self.seen(log).await?;
+            log = seen;
+            if changed.is_empty() {
+                return Ok(report);
+            }
+            let round = self.wake(FunctionKind::Silver, Cause::Commits(changed)).await;
+            let go_on = has_commits(&round);
+            report.extend(round);
+            if !go_on {
+                return Ok(report);
+            }
+        }
+    }
+
+    async fn seen(&self, mut log: CommitLog) -> Result<(CommitLog, Vec<headwater_core::name::DatasetName>)> {
+        let tables = self.host.tables.clone();
+        blocking(move || {
+            let changed = log.changed(&tables)?;
+            Ok((log, changed))
+        })
+        .await
+    }
+
+    /// Wakes a function until it commits nothing more: a batch is bounded, and one flow feeds another.
+    async fn repeat(&self, function: FunctionKind) -> Report {
+        let mut report = Report::default();
+        let mut patience = PATIENCE;
+        loop {
+            let round = self.wake(function, Cause::Timer(Vec::new())).await;
+            let committed = has_commits(&round);
+            let lost_races = round.flows.iter().any(|flow| matches!(flow.outcome, Outcome::Retryable { .. }));
+            patience = if committed { PATIENCE } else { patience.saturating_sub(1) };
+            report.extend(round);
+            if !committed && (!lost_races || patience == 0) {
+                return report;
+            }
+        }
+    }
+
+    async fn wake(&self, function: FunctionKind, cause: Cause) -> Report {
+        wake(self.handler, self.listener, function, Trigger::new(cause)).await
+    }
+}

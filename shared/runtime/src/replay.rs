@@ -1,0 +1,1 @@
+//! Sends recorded events to a source.
