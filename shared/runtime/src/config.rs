@@ -62,8 +62,7 @@ pub fn find_project(start: &Path) -> Result<PathBuf> {
 /// finding.
 pub fn load_project(folder: &Path, environment: &BTreeMap<String, String>) -> Result<Loaded> {
     let Some(name) = project_file(folder) else { return Err(RuntimeError::NoProject { start: folder.to_owned() }) };
-    let mut loaded =
-        Loaded { folder: folder.to_owned(), project: None, files: Vec::new(), diagnostics: Vec::new() };
+    let mut loaded = Loaded { folder: folder.to_owned(), project: None, files: Vec::new(), diagnostics: Vec::new() };
     let file = match read(folder, name) {
         Ok(file) => file,
         Err(finding) => {

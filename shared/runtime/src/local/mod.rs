@@ -211,12 +211,7 @@ fn has_commits(report: &Report) -> bool {
 }
 
 /// Wakes a function and tells the listener.
-async fn wake<H: Handler>(
-    handler: &H,
-    listener: Listener<'_>,
-    function: FunctionKind,
-    trigger: Trigger,
-) -> Report {
+async fn wake<H: Handler>(handler: &H, listener: Listener<'_>, function: FunctionKind, trigger: Trigger) -> Report {
     listener(Progress::Started { function });
     let report = handler.handle(function, trigger).await;
     listener(Progress::Finished { function, report: &report });

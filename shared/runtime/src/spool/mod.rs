@@ -267,7 +267,10 @@ impl Spool {
             }
         }
         if !unreadable.is_empty() {
-            tracing::warn!(messages = unreadable.count(), "damaged segment of a spool: its messages became dead letters");
+            tracing::warn!(
+                messages = unreadable.count(),
+                "damaged segment of a spool: its messages became dead letters"
+            );
             locked.write(self, Entry::Dead { ranges: unreadable })?;
         }
         if !leased.is_empty() {

@@ -155,9 +155,9 @@ impl State {
 
     pub(super) fn apply(&mut self, entry: Entry) {
         match entry {
-            Entry::Lease { until, ranges } => self.update(&ranges, |run| {
-                Some(Run { count: run.count.saturating_add(1), until, ..run })
-            }),
+            Entry::Lease { until, ranges } => {
+                self.update(&ranges, |run| Some(Run { count: run.count.saturating_add(1), until, ..run }))
+            }
             Entry::Hide { until, ranges } => {
                 self.update(&ranges, |run| Some(if run.dead { run } else { Run { until, ..run } }));
             }
