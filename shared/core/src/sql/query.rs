@@ -4,7 +4,7 @@
 //! `get_json_object(a, '$.b.c')`; strings in double quotes become strings, identifiers in backticks
 //! become identifiers in double quotes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
 
 use sqlparser::ast::{
@@ -30,8 +30,7 @@ pub(super) fn parse_query(
     let mut ast = parser.parse_query().map_err(|error| vec![syntax_error(text, &error, &(start..end))])?;
     let stop = text.offset(parser.get_current_token().span.end.line, parser.get_current_token().span.end.column);
     let span = text.span(&(start..stop.max(start)));
-    let mut rewriter =
-        Rewriter { names: cte_names(&ast), relations, found: Vec::new(), span: span.clone(), configuration };
+    let mut rewriter = Rewriter { scopes: Vec::new(), relations, found: Vec::new(), span: span.clone(), configuration };
     let _: ControlFlow<()> = ast.visit(&mut rewriter);
     let Rewriter { relations, found, .. } = rewriter;
     if found.is_empty() { Ok(ParsedQuery { ast, relations, span }) } else { Err(found) }
@@ -43,13 +42,8 @@ pub(super) fn rewrite_expr(
     configuration: &BTreeMap<String, String>,
     span: &Span,
 ) -> Result<(), Vec<Diagnostic>> {
-    let mut rewriter = Rewriter {
-        names: BTreeSet::new(),
-        relations: Vec::new(),
-        found: Vec::new(),
-        span: span.clone(),
-        configuration,
-    };
+    let mut rewriter =
+        Rewriter { scopes: Vec::new(), relations: Vec::new(), found: Vec::new(), span: span.clone(), configuration };
     let _: ControlFlow<()> = expr.visit(&mut rewriter);
     if rewriter.found.is_empty() { Ok(()) } else { Err(rewriter.found) }
 }
@@ -91,24 +85,30 @@ fn lower_first(message: &str) -> String {
     characters.next().map(|first| first.to_lowercase().chain(characters).collect()).unwrap_or_default()
 }
 
-/// Names of all common table expressions of a query; they are no tables.
-fn cte_names(query: &ast::Query) -> BTreeSet<String> {
-    struct Names(BTreeSet<String>);
-    impl ast::Visitor for Names {
-        type Break = ();
-        fn pre_visit_query(&mut self, query: &ast::Query) -> ControlFlow<()> {
-            let tables = query.with.iter().flat_map(|with| &with.cte_tables);
-            self.0.extend(tables.map(|table| table.alias.name.value.to_lowercase()));
-            ControlFlow::Continue(())
-        }
+/// The common table expressions of a query that is being visited, body by body.
+struct Ctes {
+    names: Vec<String>,
+    recursive: bool,
+    /// Queries directly below that were left; the first ones are the bodies of the expressions.
+    left: usize,
+}
+
+impl Ctes {
+    fn of(query: &ast::Query) -> Self {
+        let tables = query.with.iter().flat_map(|with| &with.cte_tables);
+        let names = tables.map(|table| table.alias.name.value.to_lowercase()).collect();
+        Self { names, recursive: query.with.as_ref().is_some_and(|with| with.recursive), left: 0 }
     }
-    let mut names = Names(BTreeSet::new());
-    let _: ControlFlow<()> = ast::Visit::visit(query, &mut names);
-    names.0
+
+    /// Those in scope: in a body, the ones before it, so that `WITH t AS (SELECT * FROM t)` reads a table.
+    fn visible(&self) -> &[String] {
+        let count = if self.recursive { self.names.len() } else { self.left.min(self.names.len()) };
+        &self.names[..count]
+    }
 }
 
 struct Rewriter<'a> {
-    names: BTreeSet<String>,
+    scopes: Vec<Ctes>,
     relations: Vec<ParsedRelation>,
     found: Vec<Diagnostic>,
     span: Span,
@@ -117,6 +117,23 @@ struct Rewriter<'a> {
 
 impl VisitorMut for Rewriter<'_> {
     type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<()> {
+        let ctes = Ctes::of(query);
+        if let Some(name) = ctes.names.iter().find(|name| name.starts_with("__")) {
+            self.refuse(&format!("`{name}` begins with `__`, as Headwater's own names do"), "choose another name");
+        }
+        self.scopes.push(ctes);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut ast::Query) -> ControlFlow<()> {
+        self.scopes.pop();
+        if let Some(outer) = self.scopes.last_mut() {
+            outer.left += 1;
+        }
+        ControlFlow::Continue(())
+    }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
         match factor {
@@ -178,7 +195,7 @@ impl Rewriter<'_> {
             requote(&mut alias.name);
         }
         let taken = self.relations.iter().any(|relation| relation.alias == last.value);
-        if parts.len() == 1 && (taken || self.names.contains(&last.value.to_lowercase())) {
+        if parts.len() == 1 && (taken || self.is_cte(&last.value)) {
             requote_name(name);
             return;
         }
@@ -196,6 +213,11 @@ impl Rewriter<'_> {
             let name = Ident::with_quote('"', last.value);
             *alias = Some(TableAlias { explicit: true, name, columns: Vec::new(), at: None });
         }
+    }
+
+    fn is_cte(&self, name: &str) -> bool {
+        let name = name.to_lowercase();
+        self.scopes.iter().any(|ctes| ctes.visible().contains(&name))
     }
 
     /// Double-quoted strings are strings; `:name` is the configured value.

@@ -104,3 +104,14 @@ CREATE OR REFRESH MATERIALIZED VIEW busiest AS SELECT * FROM by_day ORDER BY n D
 "#
     )));
 }
+
+#[test]
+fn a_common_table_expression_hides_a_table_only_after_its_own_body() {
+    insta::assert_snapshot!(outline(&pipeline(
+        "CREATE STREAMING TABLE t AS SELECT * FROM STREAM read_events('flights', format => 'json');
+         CREATE MATERIALIZED VIEW m AS
+           WITH u AS (SELECT * FROM T), T AS (SELECT * FROM t WHERE a IN (WITH c AS (SELECT * FROM u) SELECT a FROM c))
+           SELECT * FROM t JOIN u ON true JOIN ops.t AS v ON true;
+         CREATE STREAMING TABLE s AS WITH t AS (SELECT * FROM STREAM t) SELECT * FROM t;"
+    )));
+}

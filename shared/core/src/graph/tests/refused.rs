@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Projects that are wrong, each in its own way.
-const WRONG: [(&str, &str); 40] = [
+const WRONG: [(&str, &str); 41] = [
     ("nothing", "-- nothing\n"),
     (
         "cycle",
@@ -137,6 +137,7 @@ CREATE FLOW f AS INSERT INTO a BY NAME SELECT * FROM STREAM read_events('flights
         "side table of a view",
         "CREATE VIEW v AS SELECT 1 AS x; CREATE MATERIALIZED VIEW m AS SELECT * FROM v__quarantine",
     ),
+    ("name of a relation", "CREATE MATERIALIZED VIEW m AS WITH __r0 AS (SELECT 1 AS x) SELECT * FROM __r0"),
     ("setting", "SET pipelines.trigger.interval = '1 minute'; CREATE MATERIALIZED VIEW m AS SELECT * FROM nowhere"),
 ];
 
