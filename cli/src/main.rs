@@ -1,3 +1,42 @@
-//! The headwater command.
+//! The `headwater` command: Headwater's five functions in one process, and tools to look at a lake.
 
-fn main() {}
+mod args;
+mod commands;
+mod failure;
+mod output;
+mod project;
+mod render;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::Arguments;
+use crate::failure::{Exit, Failure};
+use crate::output::Output;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let output = Output::new(&arguments);
+    let exit = commands::execute(arguments, &output).unwrap_or_else(|failure| {
+        report(&failure, &output);
+        failure.exit()
+    });
+    ExitCode::from(exit as u8)
+}
+
+/// Says what went wrong, once, in the format that was asked for.
+fn report(failure: &Failure, output: &Output) {
+    match failure {
+        Failure::OutputClosed => {}
+        Failure::Findings(findings) => {
+            let width = output.width.unwrap_or(100);
+            output.complain(&render::findings::graphical(findings, output.errors_colored, width));
+        }
+        Failure::Message { exit: Exit::Interrupted, message, .. } => output.complain(message),
+        Failure::Message { .. } => {
+            let label = if output.errors_colored { "\u{1b}[31;1merror\u{1b}[0m" } else { "error" };
+            output.complain(&format!("{label}: {failure}"));
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What the command line says, before any of it is checked against a project.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  a flow failed; what it did not write is still at its source
+  2  the command line, the project or its SQL is wrong
+  3  something is out of reach or was busy; run the command again
+  130  interrupted
+
+Environment:
+  HEADWATER_LOG                   log level on stderr, such as info or debug
+  HEADWATER_STORAGE               overrides `storage` of the project file
+  HEADWATER_SOURCES_<NAME>        overrides the folder of a source
+  HEADWATER_ROOTS_<NAME>          overrides the target of a root
+  HEADWATER_CONFIGURATION_<NAME>  overrides a value of `configuration`
+  NO_COLOR                        no colours";
+
+/// Declarative medallion pipelines on Delta Lake, without a cluster.
+#[derive(Debug, Parser)]
+#[command(name = "headwater", version, propagate_version = true, after_help = EXIT_CODES, max_term_width = 100)]
+pub(crate) struct Arguments {
+    /// Folder of the project [default: the nearest one with a pipeline.yml, upward from here]
+    #[arg(long, short = 'p', global = true, value_name = "DIR", env = "HEADWATER_PROJECT")]
+    pub(crate) project: Option<PathBuf>,
+    /// How results are printed
+    #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+    /// When to use colours
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    pub(crate) color: Color,
+    /// Print results and errors only
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// A table for people
+    Table,
+    /// JSON: an array of objects, or one object
+    Json,
+    /// CSV with a header line
+    Csv,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a working project in a new folder
+    #[command(after_help = "Example:\n  headwater init shop && cd shop && headwater run")]
+    Init(InitArguments),
+    /// Check the project: all findings at once, then the graph
+    #[command(after_help = "Examples:\n  headwater validate\n  headwater validate --mermaid > graph.mmd")]
+    Validate(ValidateArguments),
+    /// Show what a dataset is made from, and what is made from it
+    Lineage(LineageArguments),
+    /// Print a completion script
+    #[command(
+        after_help = "Example:\n  headwater completion bash > ~/.local/share/bash-completion/completions/headwater"
+    )]
+    Completion(CompletionArguments),
+}
+
+/// Arguments of `init`.
+#[derive(Debug, Args)]
+pub(crate) struct InitArguments {
+    /// Name of the project, and of its new folder
+    pub(crate) name: PathBuf,
+}
+
+/// Arguments of `validate`.
+#[derive(Debug, Args)]
+pub(crate) struct ValidateArguments {
+    /// Print the graph as a Mermaid flowchart
+    #[arg(long)]
+    pub(crate) mermaid: bool,
+}
+
+/// Arguments of `lineage`.
+#[derive(Debug, Args)]
+pub(crate) struct LineageArguments {
+    /// Dataset to look from [default: the whole graph]
+    pub(crate) dataset: Option<String>,
+}
+
+/// Arguments of `completion`.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionArguments {
+    /// Shell to write it for
+    pub(crate) shell: Shell,
+}
