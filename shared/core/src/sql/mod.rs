@@ -176,8 +176,8 @@ pub enum ParsedSource {
     },
 }
 
-/// Parses a file. `configuration` gives `${key}` and `:name` their values.
-
+/// Parses a file. `configuration` gives `${key}` and `:name` their values; a `SET` adds to it for what
+/// follows in its file.
 #[must_use]
 pub fn parse_file(file: &Arc<SourceFile>, configuration: &BTreeMap<String, String>) -> Parsed {
     let mut parsed = Parsed::default();
@@ -189,14 +189,33 @@ pub fn parse_file(file: &Arc<SourceFile>, configuration: &BTreeMap<String, Strin
         parsed.diagnostics.push(found.at(Span { file: Arc::clone(file), range: 0..0 }).help("split it"));
         return parsed;
     }
-    let text = text::substitute(file, configuration, &mut parsed.diagnostics);
+    let settings = settings(file, configuration);
+    let text = text::substitute(file, configuration, &settings, &mut parsed.diagnostics);
     let (statements, failure) = tokens::statements(&text);
     parsed.diagnostics.extend(failure);
+    let mut configuration = configuration.clone();
     for tokens in statements {
-        match statement::parse(&text, tokens, configuration) {
-            Ok(statement) => parsed.statements.push(statement),
+        match statement::parse(&text, tokens, &configuration) {
+            Ok(statement) => {
+                if let Statement::Set { key, value, .. } = &statement {
+                    configuration.insert(key.clone(), value.clone());
+                }
+                parsed.statements.push(statement);
+            }
             Err(found) => parsed.diagnostics.extend(found),
         }
     }
     parsed
+}
+
+/// What the `SET` statements of a file set, and from which byte on.
+fn settings(file: &Arc<SourceFile>, configuration: &BTreeMap<String, String>) -> Vec<text::Setting> {
+    let text = text::substitute(file, configuration, &[], &mut Vec::new());
+    let (statements, _) = tokens::statements(&text);
+    let sets = statements.into_iter().filter(|tokens| tokens::are_words(tokens, 0, &["set"]));
+    sets.filter_map(|tokens| match statement::parse(&text, tokens, configuration) {
+        Ok(Statement::Set { key, value, span }) => Some(text::Setting { from: span.range.end, key, value }),
+        Ok(_) | Err(_) => None,
+    })
+    .collect()
 }

@@ -115,7 +115,7 @@ pub(super) fn read_call(
 pub(super) fn columns_of_ddl(ddl: &str) -> Result<Vec<Column>, String> {
     let dialect = SparkDialect;
     let file = SourceFile::new("schema", ddl);
-    let text = super::text::substitute(&file, &std::collections::BTreeMap::new(), &mut Vec::new());
+    let text = super::text::substitute(&file, &std::collections::BTreeMap::new(), &[], &mut Vec::new());
     let (statements, failure) = super::tokens::statements(&text);
     if let Some(failure) = failure {
         return Err(failure.message);

@@ -64,11 +64,21 @@ impl Text {
     }
 }
 
-/// Substitutes `${key}`; a key that isn't configured is an error and stays as it is. A notebook's
+/// A value that a `SET` gives to what follows it.
+#[derive(Debug, Clone)]
+pub(super) struct Setting {
+    /// The byte of the file after the `SET`.
+    pub(super) from: usize,
+    pub(super) key: String,
+    pub(super) value: String,
+}
+
+/// Substitutes `${key}` by the last setting before it, or else by the configuration; a key that isn't configured is an error and stays as it is. A notebook's
 /// cell marks end a statement.
 pub(super) fn substitute(
     file: &Arc<SourceFile>,
     configuration: &BTreeMap<String, String>,
+    settings: &[Setting],
     found: &mut Vec<Diagnostic>,
 ) -> Text {
     let source = with_cells_ended(&file.text);
@@ -77,7 +87,8 @@ pub(super) fn substitute(
     let mut at = 0;
     while let Some(range) = next_reference(&source, at) {
         let key = source[range.start + 2..range.end - 1].trim();
-        let Some(value) = configuration.get(key) else {
+        let set = settings.iter().rfind(|setting| setting.key == key && setting.from <= range.start);
+        let Some(value) = set.map(|setting| &setting.value).or_else(|| configuration.get(key)) else {
             found.push(unknown(file, &range, key, configuration));
             push(&mut text, &mut pieces, &source[at..range.end], at..range.end, false);
             at = range.end;

@@ -115,3 +115,37 @@ fn a_common_table_expression_hides_a_table_only_after_its_own_body() {
          CREATE STREAMING TABLE s AS WITH t AS (SELECT * FROM STREAM t) SELECT * FROM t;"
     )));
 }
+
+#[test]
+fn set_gives_values_to_what_comes_after_it_in_its_file() {
+    insta::assert_snapshot!(outline(&pipeline(
+        "SET floor = 10; SET name = 'x y';
+         CREATE MATERIALIZED VIEW m AS SELECT ${floor} AS a, '${name}' AS b, :floor AS c, :name AS d;"
+    )));
+}
+
+#[test]
+fn a_setting_counts_neither_before_it_nor_in_other_files() {
+    let built = build_with(
+        "configuration: {day: old}\n",
+        &[
+            (
+                "a.sql",
+                "CREATE VIEW v AS SELECT '${day}${night}' AS x; SET day = new; CREATE VIEW w AS SELECT :day AS x, '${day}' AS y;",
+            ),
+            ("b.sql", "CREATE VIEW u AS SELECT '${day}' AS x; SET night = dark; CREATE VIEW z AS SELECT :night AS x"),
+        ],
+    );
+    insta::assert_snapshot!(render(&built.diagnostics));
+    let built = build_with(
+        "configuration: {day: old}\n",
+        &[
+            (
+                "a.sql",
+                "CREATE MATERIALIZED VIEW v AS SELECT :day AS x; SET day = new; CREATE MATERIALIZED VIEW w AS SELECT :day AS x, '${day}' AS y;",
+            ),
+            ("b.sql", "CREATE MATERIALIZED VIEW u AS SELECT '${day}' AS x"),
+        ],
+    );
+    insta::assert_snapshot!(outline(&built.pipeline.unwrap()));
+}
