@@ -1,1 +1,166 @@
+use std::cell::{Cell, RefCell};
+use std::fs;
+use std::path::Path;
 
+use chrono::Utc;
+use headwater_core::name::FlowName;
+use headwater_core::report::{FlowReport, Retry};
+use headwater_core::trigger::Cause;
+use tokio::sync::watch;
+
+use super::*;
+use crate::spool::{NewMessage, SpoolOptions};
+
+const ALL: [FunctionKind; 5] = [
+    FunctionKind::BronzeEvents,
+    FunctionKind::BronzeFiles,
+    FunctionKind::Silver,
+    FunctionKind::Gold,
+    FunctionKind::Compact,
+];
+
+fn committed(version: u64) -> Report {
+    let mut flow = FlowReport::new(FlowName::new("f"), DatasetName::new("t"), "timer");
+    flow.outcome = Outcome::Committed { version };
+    Report { flows: vec![flow], retry: Vec::new() }
+}
+
+fn commit(table: &Path, version: u64) {
+    fs::create_dir_all(table.join("_delta_log")).unwrap();
+    fs::write(table.join(format!("_delta_log/{version:020}.json")), "{}").unwrap();
+}
+
+fn host(folder: &Path) -> Host {
+    let spool = Spool::open(folder.join("spool"), SpoolOptions::default()).unwrap();
+    let messages: Vec<_> = (0..5).map(|index| NewMessage::new(format!("{index}"))).collect();
+    spool.send(&messages, Utc::now()).unwrap();
+    Host {
+        queues: vec![Queue { source: "events".into(), spool }],
+        tables: vec![WatchedTable { dataset: DatasetName::new("raw"), folder: folder.join("raw") }],
+        pace: Pace { batch_messages: 2, poll: Duration::from_millis(1), gold: Duration::ZERO, ..Pace::default() },
+        ..Host::default()
+    }
+}
+
+fn messages(trigger: &Trigger) -> Vec<String> {
+    match &trigger.cause {
+        Cause::Messages(batch) => batch.messages.iter().map(|message| message.id.clone()).collect(),
+        Cause::Objects(_) | Cause::Commits(_) | Cause::Timer(_) => Vec::new(),
+    }
+}
+
+#[tokio::test]
+async fn an_update_hands_over_all_messages_and_then_wakes_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = host(folder.path());
+    let woken = RefCell::new(Vec::new());
+    let handler = |function: FunctionKind, trigger: Trigger| {
+        woken.borrow_mut().push((function, messages(&trigger).len()));
+        std::future::ready(Report::default())
+    };
+    host.update(&ALL, &handler, &|_| {}).await.unwrap();
+    let expected = [
+        (FunctionKind::BronzeEvents, 2),
+        (FunctionKind::BronzeEvents, 2),
+        (FunctionKind::BronzeEvents, 1),
+        (FunctionKind::Silver, 0),
+        (FunctionKind::Gold, 0),
+        (FunctionKind::Compact, 0),
+    ];
+    assert_eq!(*woken.borrow(), expected);
+    assert_eq!(host.queues[0].spool.depth(Utc::now()).unwrap().waiting, 0);
+}
+
+#[tokio::test]
+async fn a_message_worth_a_redelivery_is_tried_once_an_update_and_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = host(folder.path());
+    let tried = Cell::new(0);
+    let handler = |_: FunctionKind, trigger: Trigger| {
+        let retry: Vec<_> =
+            messages(&trigger).into_iter().map(|item| Retry { item, reason: "storage is down".into() }).collect();
+        tried.set(tried.get() + retry.len());
+        std::future::ready(Report { retry, ..Report::default() })
+    };
+    let report = host.update(&ALL, &handler, &|_| {}).await.unwrap();
+    assert_eq!((tried.get(), report.retry.len()), (5, 5));
+    assert_eq!(host.queues[0].spool.depth(Utc::now()).unwrap().waiting, 5);
+}
+
+#[tokio::test]
+async fn a_function_is_woken_until_it_commits_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = Host { reads_files: true, ..host(folder.path()) };
+    let rounds = RefCell::new(std::collections::BTreeMap::new());
+    let handler = |function: FunctionKind, _: Trigger| {
+        let mut rounds = rounds.borrow_mut();
+        let round: &mut u64 = rounds.entry(function).or_default();
+        *round += 1;
+        std::future::ready(if *round < 3 { committed(*round) } else { Report::default() })
+    };
+    host.update(&ALL[1..4], &handler, &|_| {}).await.unwrap();
+    assert_eq!(rounds.borrow().values().copied().collect::<Vec<_>>(), [3, 3, 3]);
+}
+
+#[tokio::test]
+async fn commits_of_others_during_an_update_wake_silver_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = host(folder.path());
+    let causes = RefCell::new(Vec::new());
+    let handler = |_: FunctionKind, trigger: Trigger| {
+        if causes.borrow().is_empty() {
+            commit(&folder.path().join("raw"), 7);
+        }
+        causes.borrow_mut().push(trigger.cause);
+        std::future::ready(Report::default())
+    };
+    host.update(&[FunctionKind::Silver], &handler, &|_| {}).await.unwrap();
+    let expected = [Cause::Timer(Vec::new()), Cause::Commits(vec![DatasetName::new("raw")])];
+    assert_eq!(*causes.borrow(), expected);
+}
+
+#[tokio::test]
+async fn watching_follows_the_commits_until_it_is_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = host(folder.path());
+    let (stopper, stop) = watch::channel(false);
+    let woken = RefCell::new(Vec::new());
+    let handler = |function: FunctionKind, trigger: Trigger| {
+        woken.borrow_mut().push(function);
+        let report = match &trigger.cause {
+            Cause::Messages(_) => {
+                commit(&folder.path().join("raw"), woken.borrow().len() as u64);
+                committed(1)
+            }
+            Cause::Objects(_) | Cause::Commits(_) | Cause::Timer(_) => Report::default(),
+        };
+        if matches!(&trigger.cause, Cause::Commits(tables) if tables[0].name() == "raw") {
+            stopper.send_replace(true);
+        }
+        std::future::ready(report)
+    };
+    let watching = host.watch(&handler, &|_| {}, stop);
+    tokio::time::timeout(Duration::from_secs(20), watching).await.unwrap();
+    let woken = woken.borrow();
+    for function in [FunctionKind::BronzeEvents, FunctionKind::Silver] {
+        assert!(woken.contains(&function), "{woken:?}");
+    }
+    assert!(!woken.contains(&FunctionKind::Compact));
+}
+
+#[test]
+fn only_commits_count_as_versions() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = WatchedTable { dataset: DatasetName::new("t"), folder: folder.path().join("t") };
+    let tables = [table];
+    let mut log = CommitLog::default();
+    assert_eq!(log.changed(&tables).unwrap(), []);
+    commit(&tables[0].folder, 0);
+    assert_eq!(log.changed(&tables).unwrap().len(), 1);
+    for name in ["_last_checkpoint", "00000000000000000009.checkpoint.parquet", "9.json", "x0000000000000000001.json"] {
+        fs::write(tables[0].folder.join("_delta_log").join(name), "").unwrap();
+    }
+    assert_eq!(log.changed(&tables).unwrap(), []);
+    commit(&tables[0].folder, 10);
+    assert_eq!(log.changed(&tables).unwrap().len(), 1);
+}
