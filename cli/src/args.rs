@@ -11,7 +11,6 @@ Exit codes:
   1  a flow failed; what it did not write is still at its source
   2  the command line, the project or its SQL is wrong
   3  something is out of reach or was busy; run the command again
-  130  interrupted
 
 Environment:
   HEADWATER_LOG                   log level on stderr, such as info or debug
@@ -73,6 +72,11 @@ pub(crate) enum Command {
     /// Check the project: all findings at once, then the graph
     #[command(after_help = "Examples:\n  headwater validate\n  headwater validate --mermaid > graph.mmd")]
     Validate(ValidateArguments),
+    /// Show each dataset's and source's state
+    Status,
+    /// Show what was committed, newest first
+    #[command(after_help = "Example:\n  headwater events --dataset flights --limit 5 --format json")]
+    Events(EventsArguments),
     /// Show what a dataset is made from, and what is made from it
     Lineage(LineageArguments),
     /// Print a completion script
@@ -95,6 +99,17 @@ pub(crate) struct ValidateArguments {
     /// Print the graph as a Mermaid flowchart
     #[arg(long)]
     pub(crate) mermaid: bool,
+}
+
+/// Arguments of `events`.
+#[derive(Debug, Args)]
+pub(crate) struct EventsArguments {
+    /// Only this dataset
+    #[arg(long, value_name = "DATASET")]
+    pub(crate) dataset: Option<String>,
+    /// Commits to show at most
+    #[arg(long, value_name = "COMMITS", default_value_t = 20)]
+    pub(crate) limit: usize,
 }
 
 /// Arguments of `lineage`.

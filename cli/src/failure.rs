@@ -6,6 +6,7 @@ use std::io;
 use headwater_core::diagnostic::Diagnostic;
 use headwater_core::error::ErrorKind;
 use headwater_lake::error::LakeError;
+use headwater_runtime::error::RuntimeError;
 
 /// Shorthand.
 pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
@@ -21,8 +22,6 @@ pub(crate) enum Exit {
     Invalid = 2,
     /// The same command may work later.
     Retry = 3,
-    /// A person pressed Ctrl-C.
-    Interrupted = 130,
 }
 
 impl From<ErrorKind> for Exit {
@@ -103,6 +102,12 @@ impl From<Vec<Diagnostic>> for Failure {
 
 impl From<LakeError> for Failure {
     fn from(error: LakeError) -> Self {
+        Self::Message { exit: error.kind().into(), message: error.to_string(), help: None }
+    }
+}
+
+impl From<RuntimeError> for Failure {
+    fn from(error: RuntimeError) -> Self {
         Self::Message { exit: error.kind().into(), message: error.to_string(), help: None }
     }
 }

@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod failure;
+mod look;
 mod output;
 mod project;
 mod render;
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::args::Arguments;
-use crate::failure::{Exit, Failure};
+use crate::failure::Failure;
 use crate::output::Output;
 
 fn main() -> ExitCode {
@@ -33,7 +34,6 @@ fn report(failure: &Failure, output: &Output) {
             let width = output.width.unwrap_or(100);
             output.complain(&render::findings::graphical(findings, output.errors_colored, width));
         }
-        Failure::Message { exit: Exit::Interrupted, message, .. } => output.complain(message),
         Failure::Message { .. } => {
             let label = if output.errors_colored { "\u{1b}[31;1merror\u{1b}[0m" } else { "error" };
             output.complain(&format!("{label}: {failure}"));

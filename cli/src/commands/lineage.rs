@@ -15,7 +15,7 @@ use crate::project;
 use crate::render::{self, listing::Listing};
 
 pub(crate) fn execute(arguments: &LineageArguments, folder: Option<&Path>, output: &Output) -> Result<Exit> {
-    let pipeline = project::load(folder)?.into_pipeline()?;
+    let (pipeline, _) = project::load(folder)?.into_pipeline()?;
     let names = match &arguments.dataset {
         None if output.format == Format::Table => {
             output.print(&graph::draw(&pipeline))?;

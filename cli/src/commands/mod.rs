@@ -1,13 +1,21 @@
 //! The commands, one file each.
 
 mod completion;
+mod events;
 mod init;
 mod lineage;
+mod status;
 mod validate;
 
+use std::path::Path;
+
+use chrono::Utc;
+
 use crate::args::{Arguments, Command};
-use crate::failure::{Exit, Result};
+use crate::failure::{Exit, Failure, Result};
+use crate::look::Look;
 use crate::output::Output;
+use crate::project;
 
 /// Does what the command line asks for.
 pub(crate) fn execute(arguments: Arguments, output: &Output) -> Result<Exit> {
@@ -17,5 +25,22 @@ pub(crate) fn execute(arguments: Arguments, output: &Output) -> Result<Exit> {
         Command::Completion(completion) => completion::execute(&completion, output),
         Command::Validate(validate) => validate::execute(&validate, project, output),
         Command::Lineage(lineage) => lineage::execute(&lineage, project, output),
+        Command::Status => wait(async { status::execute(&look(project)?, Utc::now(), output).await }),
+        Command::Events(events) => wait(async { events::execute(&events, &look(project)?, output).await }),
     }
+}
+
+fn look(project: Option<&Path>) -> Result<Look> {
+    Look::new(project::load(project)?.into_pipeline()?)
+}
+
+/// Runs to the end on all cores.
+fn wait<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|source| Failure::Message {
+        exit: Exit::Retry,
+        message: format!("can't start threads: {source}"),
+        help: Some("raise the limit on processes, or try again when the machine is less busy".to_owned()),
+    })?;
+    runtime.block_on(work)
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
+use arrow::array::{ArrayRef, Int64Array, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
 
@@ -29,13 +29,6 @@ impl Listing {
     pub(crate) fn number(mut self, name: &str, values: impl IntoIterator<Item = Option<u64>>) -> Self {
         self.fields.push(Field::new(name, DataType::Int64, true));
         self.columns.push(Arc::new(whole(values)));
-        self
-    }
-
-    /// Adds a column of fractions.
-    pub(crate) fn fraction(mut self, name: &str, values: impl IntoIterator<Item = Option<f64>>) -> Self {
-        self.fields.push(Field::new(name, DataType::Float64, true));
-        self.columns.push(Arc::new(values.into_iter().collect::<Float64Array>()));
         self
     }
 

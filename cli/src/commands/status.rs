@@ -1,0 +1,125 @@
+//! `headwater status`: each dataset and source as it is now.
+
+use chrono::{DateTime, Utc};
+use headwater_core::model::DatasetKind;
+use headwater_runtime::spool::Depth;
+use serde_json::{Value, json};
+
+use crate::args::Format;
+use crate::failure::{Exit, Result};
+use crate::look::{Look, TableState};
+use crate::output::Output;
+use crate::render::{self, Rows, listing::Listing};
+
+/// One line of the table of datasets.
+struct Line {
+    dataset: String,
+    layer: Option<&'static str>,
+    kind: DatasetKind,
+    state: Option<TableState>,
+    lag: Option<u64>,
+    quarantined: Option<u64>,
+    late: Option<u64>,
+}
+
+pub(crate) async fn execute(look: &Look, now: DateTime<Utc>, output: &Output) -> Result<Exit> {
+    let lines = lines(look).await?;
+    let sources = look.pipeline.sources.iter();
+    let depths =
+        sources.map(|(name, source)| Ok((name.clone(), look.depth(source, now)?))).collect::<Result<Vec<_>>>()?;
+    match output.format {
+        Format::Json => output.print(&render::json(&document(look, &lines, &depths)))?,
+        Format::Csv => output.print(&render::rows(&rows(&lines, now), output)?)?,
+        Format::Table => {
+            output.print(&render::rows(&rows(&lines, now), output)?)?;
+            if !depths.is_empty() {
+                output.heading("sources")?;
+                output.note(&render::rows(&source_rows(&depths), output)?)?;
+            }
+        }
+    }
+    Ok(Exit::Done)
+}
+
+async fn lines(look: &Look) -> Result<Vec<Line>> {
+    let mut lines = Vec::new();
+    for dataset in look.pipeline.datasets.iter().filter(|dataset| dataset.kind.has_table()) {
+        let rows = |state: Option<TableState>| state.and_then(|state| state.rows);
+        lines.push(Line {
+            dataset: dataset.name.to_string(),
+            layer: dataset.layer.map(headwater_core::name::Layer::folder),
+            kind: dataset.kind,
+            state: look.state(&dataset.name).await?,
+            lag: look.lag(dataset).await?,
+            quarantined: rows(look.state(&dataset.name.quarantine()).await?),
+            late: rows(look.state(&dataset.name.late()).await?),
+        });
+    }
+    Ok(lines)
+}
+
+const fn words(kind: DatasetKind) -> &'static str {
+    match kind {
+        DatasetKind::StreamingTable => "streaming table",
+        DatasetKind::MaterializedView => "materialized view",
+        DatasetKind::View => "view",
+        DatasetKind::TemporaryView => "temporary view",
+    }
+}
+
+fn rows(lines: &[Line], now: DateTime<Utc>) -> Rows {
+    let state = |read: fn(&TableState) -> Option<u64>| lines.iter().map(move |line| line.state.as_ref().and_then(read));
+    let age = |line: &Line| {
+        let changed = line.state.as_ref()?.changed?;
+        u64::try_from((now - changed).num_seconds().max(0)).ok()
+    };
+    Listing::default()
+        .text("dataset", lines.iter().map(|line| Some(&line.dataset)))
+        .text("layer", lines.iter().map(|line| line.layer))
+        .text("kind", lines.iter().map(|line| Some(words(line.kind))))
+        .number("version", state(|state| Some(state.version)))
+        .number("rows", state(|state| state.rows))
+        .number("files", state(|state| Some(state.files)))
+        .bytes("bytes", state(|state| Some(state.bytes)))
+        .age("changed", lines.iter().map(age))
+        .number("behind", lines.iter().map(|line| line.lag))
+        .number("quarantined", lines.iter().map(|line| line.quarantined))
+        .number("late", lines.iter().map(|line| line.late))
+        .rows()
+}
+
+fn source_rows(depths: &[(String, Depth)]) -> Rows {
+    Listing::default()
+        .text("source", depths.iter().map(|(name, _)| Some(name)))
+        .number("waiting", depths.iter().map(|(_, depth)| Some(depth.waiting)))
+        .number("in flight", depths.iter().map(|(_, depth)| Some(depth.in_flight)))
+        .number("dead letters", depths.iter().map(|(_, depth)| Some(depth.dead)))
+        .rows()
+}
+
+fn document(look: &Look, lines: &[Line], depths: &[(String, Depth)]) -> Value {
+    json!({
+        "pipeline": look.pipeline.name,
+        "datasets": lines.iter().map(dataset).collect::<Value>(),
+        "sources": depths.iter().map(|(name, depth)| {
+            json!({"source": name, "waiting": depth.waiting, "in_flight": depth.in_flight, "dead_letters": depth.dead})
+        }).collect::<Value>(),
+    })
+}
+
+fn dataset(line: &Line) -> Value {
+    let state = line.state.as_ref();
+    json!({
+        "dataset": line.dataset,
+        "layer": line.layer,
+        "kind": line.kind,
+        "version": state.map(|state| state.version),
+        "rows": state.and_then(|state| state.rows),
+        "files": state.map(|state| state.files),
+        "bytes": state.map(|state| state.bytes),
+        "changed_at": state.and_then(|state| state.changed),
+        "versions_behind": line.lag,
+        "quarantined": line.quarantined,
+        "late": line.late,
+    })
+}

@@ -1,0 +1,127 @@
+//! A look at a lake and its sources, without changing anything.
+
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use headwater_core::model::{Dataset, EventSource, Pipeline, RelationSource};
+use headwater_core::name::DatasetName;
+use headwater_lake::storage::Storage;
+use headwater_lake::table::{CommitEntry, Table};
+use headwater_runtime::spool::{Depth, Spool, SpoolOptions};
+
+use crate::failure::Result;
+
+/// How many commits back a table's last change of rows is looked for.
+const LOOK_BACK: usize = 20;
+
+/// A pipeline's lake, to look at.
+#[derive(Debug)]
+pub(crate) struct Look {
+    /// The pipeline.
+    pub(crate) pipeline: Pipeline,
+    folder: PathBuf,
+    storage: Option<Storage>,
+}
+
+/// The state of a dataset's table.
+#[derive(Debug)]
+pub(crate) struct TableState {
+    /// The latest version.
+    pub(crate) version: u64,
+    /// Rows, where statistics tell for every file.
+    pub(crate) rows: Option<u64>,
+    /// Live data files.
+    pub(crate) files: u64,
+    /// Their bytes.
+    pub(crate) bytes: u64,
+    /// When rows last came or went.
+    pub(crate) changed: Option<DateTime<Utc>>,
+}
+
+impl Look {
+    /// Opens the lake, if there is one yet.
+    pub(crate) fn new((pipeline, folder): (Pipeline, PathBuf)) -> Result<Self> {
+        let location = below(&folder, &pipeline.storage);
+        let is_remote = pipeline.storage.contains("://");
+        let storage = if is_remote || location.is_dir() { Some(Storage::open(&text(&location))?) } else { None };
+        Ok(Self { pipeline, folder, storage })
+    }
+
+    /// The table of a dataset or side table, if it exists.
+    pub(crate) async fn table(&self, name: &DatasetName) -> Result<Option<Table>> {
+        match (&self.storage, self.pipeline.table_path(name)) {
+            (Some(storage), Some(path)) => Ok(Table::open(storage, &path).await?),
+            (None, _) | (_, None) => Ok(None),
+        }
+    }
+
+    /// The state of a table, if it exists.
+    pub(crate) async fn state(&self, name: &DatasetName) -> Result<Option<TableState>> {
+        let Some(table) = self.table(name).await? else { return Ok(None) };
+        let files = table.files()?;
+        let history = table.history(LOOK_BACK).await?;
+        Ok(Some(TableState {
+            version: table.version(),
+            rows: files.iter().map(|file| file.num_records()).sum(),
+            files: files.len() as u64,
+            bytes: files.iter().map(|file| file.size()).sum(),
+            changed: history.iter().find(|entry| entry.changes_rows()).and_then(|entry| entry.timestamp),
+        }))
+    }
+
+    /// Versions of source tables that a dataset's flows have not read yet, summed over its streams.
+    pub(crate) async fn lag(&self, dataset: &Dataset) -> Result<Option<u64>> {
+        let Some(target) = self.table(&dataset.name).await? else { return Ok(None) };
+        let mut lag = None;
+        for flow in self.pipeline.flows_into(&dataset.name) {
+            let Some(RelationSource::TableStream { dataset: source, .. }) = flow.stream().map(|read| &read.source)
+            else {
+                continue;
+            };
+            let Some(source) = self.table(source).await? else { continue };
+            let consumed = target.transaction(&flow.name.app_id(&self.pipeline.name)).await?;
+            let consumed = consumed.and_then(|version| u64::try_from(version).ok());
+            let behind = consumed.map_or(source.version() + 1, |version| source.version().saturating_sub(version));
+            lag = Some(lag.unwrap_or(0) + behind);
+        }
+        Ok(lag)
+    }
+
+    /// The last commits of a table, newest first.
+    pub(crate) async fn history(&self, name: &DatasetName, limit: usize) -> Result<Vec<CommitEntry>> {
+        match self.table(name).await? {
+            Some(table) => Ok(table.history(limit).await?),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The datasets with tables, their side tables included.
+    pub(crate) fn tables(&self) -> Vec<DatasetName> {
+        let mains = self.pipeline.datasets.iter().filter(|dataset| dataset.kind.has_table());
+        mains.flat_map(|main| [main.name.clone(), main.name.quarantine(), main.name.late()]).collect()
+    }
+
+    /// The queue of an event source, if anything was sent to it yet.
+    pub(crate) fn queue(&self, source: &EventSource) -> Result<Option<Spool>> {
+        let EventSource::Spool { path, visibility_timeout, max_receive_count } = source;
+        let folder = below(&self.folder, path);
+        let options = SpoolOptions { visibility_timeout: *visibility_timeout, max_receive_count: *max_receive_count };
+        if folder.is_dir() { Ok(Some(Spool::open(folder, options)?)) } else { Ok(None) }
+    }
+
+    /// How many messages wait at a source.
+    pub(crate) fn depth(&self, source: &EventSource, now: DateTime<Utc>) -> Result<Depth> {
+        match self.queue(source)? {
+            Some(spool) => Ok(spool.depth(now)?),
+            None => Ok(Depth::default()),
+        }
+    }
+}
+
+fn below(folder: &Path, path: &str) -> PathBuf {
+    if path.contains("://") { PathBuf::from(path) } else { folder.join(path) }
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
