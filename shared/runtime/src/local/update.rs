@@ -1,5 +1,6 @@
 //! One update: until nothing is new.
 
+use headwater_core::name::DatasetName;
 use headwater_core::report::{Outcome, Report};
 use headwater_core::trigger::{Cause, Trigger};
 
@@ -59,27 +60,26 @@ impl<H: Handler> Update<'_, H> {
         Ok(report)
     }
 
-    /// First all tables, then those with new commits, until there are none.
+    /// First all tables, then those with new commits, its own and others', until there are none.
     async fn silver(&self) -> Result<Report> {
-        let mut log = CommitLog::default();
-        log = self.seen(log).await?.0;
-        let mut report = self.repeat(FunctionKind::Silver).await;
+        let mut report = Report::default();
+        let mut patience = PATIENCE;
+        let mut cause = Cause::Timer(Vec::new());
+        let (mut log, _) = self.seen(CommitLog::default()).await?;
         loop {
+            let round = self.wake(FunctionKind::Silver, cause).await;
             let (seen, changed) = self.seen(log).await?;
             log = seen;
-            if changed.is_empty() {
-                return Ok(report);
-            }
-            let round = self.wake(FunctionKind::Silver, Cause::Commits(changed)).await;
-            let go_on = has_commits(&round);
+            let go_on = goes_on(&round, &mut patience) || !changed.is_empty();
             report.extend(round);
             if !go_on {
                 return Ok(report);
             }
+            cause = if changed.is_empty() { Cause::Timer(Vec::new()) } else { Cause::Commits(changed) };
         }
     }
 
-    async fn seen(&self, mut log: CommitLog) -> Result<(CommitLog, Vec<headwater_core::name::DatasetName>)> {
+    async fn seen(&self, mut log: CommitLog) -> Result<(CommitLog, Vec<DatasetName>)> {
         let tables = self.host.tables.clone();
         blocking(move || {
             let changed = log.changed(&tables)?;
@@ -94,11 +94,9 @@ impl<H: Handler> Update<'_, H> {
         let mut patience = PATIENCE;
         loop {
             let round = self.wake(function, Cause::Timer(Vec::new())).await;
-            let committed = has_commits(&round);
-            let lost_races = round.flows.iter().any(|flow| matches!(flow.outcome, Outcome::Retryable { .. }));
-            patience = if committed { PATIENCE } else { patience.saturating_sub(1) };
+            let go_on = goes_on(&round, &mut patience);
             report.extend(round);
-            if !committed && (!lost_races || patience == 0) {
+            if !go_on {
                 return report;
             }
         }
@@ -107,4 +105,15 @@ impl<H: Handler> Update<'_, H> {
     async fn wake(&self, function: FunctionKind, cause: Cause) -> Report {
         wake(self.handler, self.listener, function, Trigger::new(cause)).await
     }
+}
+
+/// Whether another round is worth it: something was committed, or a race was lost and there is patience left.
+fn goes_on(round: &Report, patience: &mut usize) -> bool {
+    if has_commits(round) {
+        *patience = PATIENCE;
+        return true;
+    }
+    *patience = patience.saturating_sub(1);
+    let lost_a_race = round.flows.iter().any(|flow| matches!(flow.outcome, Outcome::Retryable { .. }));
+    lost_a_race && *patience > 0
 }
