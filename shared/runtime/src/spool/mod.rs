@@ -455,3 +455,6 @@ fn remove_abandoned(tmp: &Path) {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod killed;
