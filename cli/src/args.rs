@@ -83,6 +83,8 @@ pub(crate) enum Command {
     Events(EventsArguments),
     /// Show what a dataset is made from, and what is made from it
     Lineage(LineageArguments),
+    /// Send the dead letters of sources to their queues again, with all their tries
+    Redrive(RedriveArguments),
     /// Print a completion script
     #[command(
         after_help = "Example:\n  headwater completion bash > ~/.local/share/bash-completion/completions/headwater"
@@ -158,6 +160,13 @@ pub(crate) struct EventsArguments {
 pub(crate) struct LineageArguments {
     /// Dataset to look from [default: the whole graph]
     pub(crate) dataset: Option<String>,
+}
+
+/// Arguments of `redrive`.
+#[derive(Debug, Args)]
+pub(crate) struct RedriveArguments {
+    /// Source [default: all]
+    pub(crate) source: Option<String>,
 }
 
 /// Arguments of `completion`.
