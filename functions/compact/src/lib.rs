@@ -1,1 +1,13 @@
-//! The compact function.
+//! Mends small files, makes checkpoints, cleans logs and vacuums.
+
+use headwater_core::report::Report;
+use headwater_core::trigger::{Cause, Trigger};
+use headwater_lake::lake::Lake;
+
+/// Handles a timer. No reader sees a row change.
+pub async fn handle(lake: &Lake, trigger: Trigger) -> Report {
+    match &trigger.cause {
+        Cause::Commits(_) | Cause::Timer(_) => lake.compact(&trigger).await,
+        Cause::Messages(_) | Cause::Objects(_) => Report::default(),
+    }
+}

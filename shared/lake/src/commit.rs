@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use chrono::{DateTime, Utc};
-use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
+use deltalake::kernel::engine::arrow_conversion::{TryIntoArrow, TryIntoKernel};
 use deltalake::kernel::transaction::{CommitBuilder, TableReference};
 use deltalake::kernel::{Action, Add, Metadata, MetadataExt, Protocol, StructType, Transaction, new_metadata};
 use deltalake::logstore::{CommitOrBytes, LogStoreRef};
@@ -62,6 +62,8 @@ pub enum SchemaChange {
     SetColumns {
         /// All columns.
         schema: SchemaRef,
+        /// Properties to set.
+        configuration: BTreeMap<String, String>,
     },
 }
 
@@ -113,7 +115,13 @@ impl RetryPolicy {
 /// # Errors
 /// `Invalid` when the table needs what can't be written, before anything is put; `Unavailable` only
 /// when winners can't be read.
-pub async fn commit(storage: &Storage, path: &str, table: Option<&Table>, change: &Change, policy: RetryPolicy) -> Result<CommitOutcome> {
+pub async fn commit(
+    storage: &Storage,
+    path: &str,
+    table: Option<&Table>,
+    change: &Change,
+    policy: RetryPolicy,
+) -> Result<CommitOutcome> {
     let mut attempt = Committer::new(storage, path, change);
     let mut base = table.map(Table::version);
     loop {
@@ -125,7 +133,9 @@ pub async fn commit(storage: &Storage, path: &str, table: Option<&Table>, change
         }
         let winners = attempt.winners_from(next).await?;
         match decide(&attempt.attempt, &winners) {
-            Decision::Applied { version, ours: true } => return Ok(CommitOutcome::Committed { version, attempts: attempt.tries }),
+            Decision::Applied { version, ours: true } => {
+                return Ok(CommitOutcome::Committed { version, attempts: attempt.tries });
+            }
             Decision::Applied { version, ours: false } => return Ok(CommitOutcome::AlreadyApplied { version }),
             Decision::Redo { reason } => return Ok(CommitOutcome::Redo { reason: reason.words() }),
             Decision::Rebase { .. } if winners.is_empty() => {}
@@ -134,7 +144,9 @@ pub async fn commit(storage: &Storage, path: &str, table: Option<&Table>, change
         let delay = next_delay(attempt.tries, attempt.seed);
         if Utc::now() + delay >= policy.deadline {
             let reason = put.err().unwrap_or_default();
-            return Ok(CommitOutcome::Retryable { reason: format!("{} tries to commit to {path}: {reason}", attempt.tries) });
+            return Ok(CommitOutcome::Retryable {
+                reason: format!("{} tries to commit to {path}: {reason}", attempt.tries),
+            });
         }
         tokio::time::sleep(delay).await;
     }
@@ -180,8 +192,12 @@ impl<'a> Committer<'a> {
         let mut report = self.change.report.clone();
         report.outcome = Outcome::Committed { version };
         report.attempts = self.tries;
-        let report = serde_json::to_value(&report).map_err(|source| LakeError::Internal { message: source.to_string() })?;
-        let metadata = HashMap::from([(COMMIT_INFO_KEY.to_owned(), report), (TOKEN_KEY.to_owned(), self.attempt.token.clone().into())]);
+        let report =
+            serde_json::to_value(&report).map_err(|source| LakeError::Internal { message: source.to_string() })?;
+        let metadata = HashMap::from([
+            (COMMIT_INFO_KEY.to_owned(), report),
+            (TOKEN_KEY.to_owned(), self.attempt.token.clone().into()),
+        ]);
         let prepared = CommitBuilder::default()
             .with_actions(self.actions(table)?)
             .with_app_metadata(metadata)
@@ -198,8 +214,16 @@ impl<'a> Committer<'a> {
         let mut actions = self.schema_actions(table)?;
         let removal = |file: &DataFile| Action::Remove(file.removal(self.change.data_change, now));
         actions.extend(self.change.removes.iter().map(removal));
-        actions.extend(self.change.adds.iter().cloned().map(|add| Action::Add(Add { data_change: self.change.data_change, ..add })));
-        let txn = |(app_id, version): &(String, i64)| Action::Txn(Transaction::new_with_last_update(app_id, *version, Some(now.timestamp_millis())));
+        actions.extend(
+            self.change
+                .adds
+                .iter()
+                .cloned()
+                .map(|add| Action::Add(Add { data_change: self.change.data_change, ..add })),
+        );
+        let txn = |(app_id, version): &(String, i64)| {
+            Action::Txn(Transaction::new_with_last_update(app_id, *version, Some(now.timestamp_millis())))
+        };
         actions.extend(self.change.txns.iter().map(txn));
         Ok(actions)
     }
@@ -209,16 +233,21 @@ impl<'a> Committer<'a> {
         let delta = |source: deltalake::kernel::Error| LakeError::delta(&url, source.into());
         Ok(match &self.change.schema {
             Some(SchemaChange::Create { schema, partitioned_by, configuration, comment }) => {
-                let mut metadata = new_metadata(&delta_schema(schema)?, partitioned_by, configuration).map_err(delta)?;
+                let mut metadata =
+                    new_metadata(&delta_schema(schema)?, partitioned_by, configuration).map_err(delta)?;
                 if let Some(comment) = comment {
                     metadata = metadata.with_description(comment.clone()).map_err(delta)?;
                 }
                 vec![Action::Protocol(protocol_for(schema)?), Action::Metadata(metadata)]
             }
-            Some(SchemaChange::SetColumns { schema }) => {
+            Some(SchemaChange::SetColumns { schema, configuration }) => {
                 let Some(table) = table else { return Ok(Vec::new()) };
                 let present: Metadata = table.snapshot()?.metadata().clone();
-                vec![Action::Metadata(present.with_schema(&delta_schema(schema)?).map_err(delta)?)]
+                let mut metadata = present.with_schema(&delta_schema(schema)?).map_err(delta)?;
+                for (key, value) in configuration {
+                    metadata = metadata.add_config_key(key.clone(), value.clone()).map_err(delta)?;
+                }
+                vec![Action::Metadata(metadata)]
             }
             None => Vec::new(),
         })
@@ -260,6 +289,18 @@ impl<'a> Committer<'a> {
     }
 }
 
+/// A schema as Delta's JSON.
+pub(crate) fn schema_to_json(schema: &SchemaRef) -> Result<String> {
+    serde_json::to_string(&delta_schema(schema)?).map_err(|source| LakeError::Internal { message: source.to_string() })
+}
+
+/// A schema of Delta's JSON; `None` if it isn't one.
+pub(crate) fn schema_from_json(json: &str) -> Option<SchemaRef> {
+    let schema: StructType = serde_json::from_str(json).ok()?;
+    let schema: arrow::datatypes::Schema = (&schema).try_into_arrow().ok()?;
+    Some(Arc::new(schema))
+}
+
 fn delta_schema(schema: &SchemaRef) -> Result<StructType> {
     schema.as_ref().try_into_kernel().map_err(|source: arrow::error::ArrowError| LakeError::Configuration {
         message: format!("a column's type can't be kept in a Delta table: {source}"),
@@ -281,8 +322,9 @@ fn has_local_time(data_type: &DataType) -> bool {
     match data_type {
         DataType::Timestamp(TimeUnit::Microsecond, None) => true,
         DataType::Struct(fields) => fields.iter().any(|field| has_local_time(field.data_type())),
-        DataType::List(field) | DataType::LargeList(field) | DataType::Map(field, _) => has_local_time(field.data_type()),
+        DataType::List(field) | DataType::LargeList(field) | DataType::Map(field, _) => {
+            has_local_time(field.data_type())
+        }
         _ => false,
     }
 }
-

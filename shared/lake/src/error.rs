@@ -39,7 +39,9 @@ pub enum LakeError {
         help: &'static str,
     },
     /// Log entries that a stream still needs were cleaned up.
-    #[error("table {table}: version {version} of its log is gone, but a flow has read only up to the one before\n  help: run the flow's target with --full-refresh, and keep the log longer (delta.logRetentionDuration)")]
+    #[error(
+        "table {table}: version {version} of its log is gone, but a flow has read only up to the one before\n  help: run the flow's target with --full-refresh, and keep the log longer (delta.logRetentionDuration)"
+    )]
     LogEntryGone {
         /// The table's URL.
         table: String,
@@ -55,7 +57,9 @@ pub enum LakeError {
         message: String,
     },
     /// A stream's source lost or changed rows.
-    #[error("flow {flow}: version {version} of {source_table} changes or removes rows, which a stream can't follow\n  help: read it WITH (SKIPCHANGECOMMITS = true), or run the target with --full-refresh")]
+    #[error(
+        "flow {flow}: version {version} of {source_table} changes or removes rows, which a stream can't follow\n  help: read it WITH (SKIPCHANGECOMMITS = true), or run the target with --full-refresh"
+    )]
     SourceChanged {
         /// The flow.
         flow: String,
@@ -65,7 +69,9 @@ pub enum LakeError {
         version: u64,
     },
     /// A column's type isn't the table's.
-    #[error("table {table}: column `{column}` is {from}, but the query now gives {to}\n  help: cast it in the query, or run the table with --full-refresh")]
+    #[error(
+        "table {table}: column `{column}` is {from}, but the query now gives {to}\n  help: cast it in the query, or run the table with --full-refresh"
+    )]
     SchemaMismatch {
         /// The table.
         table: String,
@@ -77,7 +83,9 @@ pub enum LakeError {
         to: String,
     },
     /// A value doesn't fit its column's type.
-    #[error("column `{column}`: a value of type {from} doesn't fit {to}: {message}\n  help: cast it in the query with TRY_CAST, or declare the column with a wider type")]
+    #[error(
+        "column `{column}`: a value of type {from} doesn't fit {to}: {message}\n  help: cast it in the query with TRY_CAST, or declare the column with a wider type"
+    )]
     ColumnDoesNotFit {
         /// The column.
         column: String,
@@ -89,7 +97,9 @@ pub enum LakeError {
         message: String,
     },
     /// A `FAIL UPDATE` expectation was violated; nothing of the batch is in the table.
-    #[error("flow {flow} failed to meet its expectations on {dataset}: {violated}\n  help: nothing of the batch was written; mend the source or the query, or let the rule drop rows (ON VIOLATION DROP ROW)")]
+    #[error(
+        "flow {flow} failed to meet its expectations on {dataset}: {violated}\n  help: nothing of the batch was written; mend the source or the query, or let the rule drop rows (ON VIOLATION DROP ROW)"
+    )]
     ExpectationsViolated {
         /// The flow.
         flow: String,
@@ -101,7 +111,9 @@ pub enum LakeError {
         counts: Vec<ExpectationCount>,
     },
     /// An expectation's predicate failed on a row.
-    #[error("expectation {expectation}: {source}\n  help: write the predicate so that it can't fail on any row, for instance with TRY_CAST")]
+    #[error(
+        "expectation {expectation}: {source}\n  help: write the predicate so that it can't fail on any row, for instance with TRY_CAST"
+    )]
     ExpectationFailedToRun {
         /// The expectation.
         expectation: String,
@@ -129,7 +141,9 @@ impl LakeError {
             | Self::LogEntryGone { .. }
             | Self::SourceChanged { .. }
             | Self::SchemaMismatch { .. } => ErrorKind::Invalid,
-            Self::ColumnDoesNotFit { .. } | Self::ExpectationsViolated { .. } | Self::ExpectationFailedToRun { .. } => ErrorKind::Data,
+            Self::ColumnDoesNotFit { .. } | Self::ExpectationsViolated { .. } | Self::ExpectationFailedToRun { .. } => {
+                ErrorKind::Data
+            }
             Self::DataFileUnreadable { .. } => ErrorKind::Unavailable,
             Self::Storage { source, .. } => storage_kind(source),
             Self::Query(source) => query_kind(source),
@@ -154,7 +168,9 @@ impl LakeError {
     pub fn delta(table: &url::Url, source: deltalake::DeltaTableError) -> Self {
         let table = table.to_string();
         match source {
-            deltalake::DeltaTableError::ObjectStore { source } => Self::Storage { action: "can't use", path: table, source },
+            deltalake::DeltaTableError::ObjectStore { source } => {
+                Self::Storage { action: "can't use", path: table, source }
+            }
             other => Self::TableUnusable {
                 table,
                 message: other.to_string(),

@@ -37,7 +37,12 @@ impl LedgerColumn {
 }
 
 /// Which of these ids a table holds, looking in these files only.
-pub(crate) async fn held(storage: &Storage, column: LedgerColumn, ids: &HashSet<String>, files: &[DataFile]) -> Result<HashSet<String>> {
+pub(crate) async fn held(
+    storage: &Storage,
+    column: LedgerColumn,
+    ids: &HashSet<String>,
+    files: &[DataFile],
+) -> Result<HashSet<String>> {
     let mut found = HashSet::new();
     let Some((lowest, highest)) = ids.iter().min().zip(ids.iter().max()) else { return Ok(found) };
     for file in files {
@@ -59,7 +64,9 @@ pub(crate) fn suspects(table: &Table, messages: &[Message], received_at: DateTim
     let files = table.files()?;
     let suspect = |file: &DataFile| {
         let written_since = file.modified() >= received_at - skew;
-        messages.iter().any(|message| (message.receive_count > 1 || written_since) && may_hold(file, message.enqueued_at))
+        messages
+            .iter()
+            .any(|message| (message.receive_count > 1 || written_since) && may_hold(file, message.enqueued_at))
     };
     Ok(files.into_iter().filter(suspect).collect())
 }
@@ -85,7 +92,13 @@ fn outside(file: &DataFile, column: LedgerColumn, lowest: &str, highest: &str) -
     above || below
 }
 
-async fn collect(storage: &Storage, column: LedgerColumn, ids: &HashSet<String>, file: &DataFile, found: &mut HashSet<String>) -> Result<()> {
+async fn collect(
+    storage: &Storage,
+    column: LedgerColumn,
+    ids: &HashSet<String>,
+    file: &DataFile,
+    found: &mut HashSet<String>,
+) -> Result<()> {
     let mut batches = read_leaf(storage, file, column.path()).await?;
     while let Some(batch) = batches.try_next().await.map_err(|source| unreadable(file, &source))? {
         let Some(values) = leaf(&batch, column.path()) else { continue };
@@ -99,7 +112,11 @@ async fn collect(storage: &Storage, column: LedgerColumn, ids: &HashSet<String>,
 }
 
 /// Streams one leaf column of a data file.
-async fn read_leaf(storage: &Storage, file: &DataFile, path: &str) -> Result<parquet::arrow::async_reader::ParquetRecordBatchStream<ParquetObjectReader>> {
+async fn read_leaf(
+    storage: &Storage,
+    file: &DataFile,
+    path: &str,
+) -> Result<parquet::arrow::async_reader::ParquetRecordBatchStream<ParquetObjectReader>> {
     let reader = ParquetObjectReader::new(storage.object_store(), file.location().clone()).with_file_size(file.size());
     let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(|source| unreadable(file, &source))?;
     let mask = ProjectionMask::columns(builder.parquet_schema(), [path]);

@@ -3,13 +3,14 @@
 //! The only crate that names Delta Lake, DataFusion, Parquet and object stores. It does what
 //! `headwater-core` decides.
 
+mod align;
 pub mod commit;
 pub mod compact;
 pub mod engine;
 pub mod error;
-//flow
+pub mod flow;
 pub mod ingest;
-//lake
+pub mod lake;
 pub mod ledger;
 pub mod storage;
 pub mod table;

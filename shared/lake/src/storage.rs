@@ -32,7 +32,8 @@ impl Storage {
     pub fn open(location: &str) -> Result<Self> {
         if std::env::var_os("AWS_S3_LOCKING_PROVIDER").is_some() {
             return Err(LakeError::Configuration {
-                message: "AWS_S3_LOCKING_PROVIDER is set, but commits need no lock table and would only seem to use it".into(),
+                message: "AWS_S3_LOCKING_PROVIDER is set, but commits need no lock table and would only seem to use it"
+                    .into(),
                 help: "unset it: conditional writes order the commits".into(),
             });
         }
@@ -45,6 +46,21 @@ impl Storage {
             Ok(_) if location.contains("://") => Err(unsupported(location)),
             Ok(_) | Err(_) => Self::local(FilePath::new(location)),
         }
+    }
+
+    /// Opens what is there already, to read from: a folder isn't made.
+    ///
+    /// # Errors
+    /// `Invalid` when the folder isn't there, and as [`Self::open`].
+    pub fn existing(location: &str) -> Result<Self> {
+        let is_path = !location.contains("://");
+        if is_path && !FilePath::new(location).exists() {
+            return Err(LakeError::Configuration {
+                message: format!("folder `{location}` isn't there"),
+                help: "make it, or mend the path; relative paths start from the project's folder".into(),
+            });
+        }
+        Self::open(location)
     }
 
     /// A root on a store whose own root is that of the URL's authority.

@@ -68,7 +68,10 @@ impl Table {
     /// # Errors
     /// As [`Self::open`].
     pub async fn refresh(&mut self) -> Result<()> {
-        self.inner.update_incremental(None).await.map_err(|source| LakeError::delta(&self.storage.table_url(&self.path), source))?;
+        self.inner
+            .update_incremental(None)
+            .await
+            .map_err(|source| LakeError::delta(&self.storage.table_url(&self.path), source))?;
         if self.version() >= self.opened_at + REOPEN_AFTER
             && let Some(fresh) = Self::open(&self.storage, &self.path).await?
         {
@@ -262,7 +265,8 @@ impl DataFile {
     /// Partition values in a fixed order, for grouping.
     #[must_use]
     pub fn partition(&self) -> Vec<(String, Option<String>)> {
-        let mut values: Vec<_> = self.add.partition_values.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        let mut values: Vec<_> =
+            self.add.partition_values.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
         values.sort();
         values
     }
@@ -352,7 +356,8 @@ impl CommitEntry {
                 self.timestamp = info.timestamp.and_then(DateTime::from_timestamp_millis);
                 self.operation.clone_from(&info.operation);
                 self.token = info.info.get(TOKEN_KEY).and_then(Value::as_str).map(str::to_owned);
-                self.report = info.info.get(COMMIT_INFO_KEY).and_then(|report| serde_json::from_value(report.clone()).ok());
+                self.report =
+                    info.info.get(COMMIT_INFO_KEY).and_then(|report| serde_json::from_value(report.clone()).ok());
             }
             Action::Cdc(_) | Action::DomainMetadata(_) => {}
         }

@@ -59,13 +59,22 @@ impl Writer {
     ///
     /// # Errors
     /// `Internal` only.
-    pub fn new(storage: &Storage, table: &str, schema: SchemaRef, partitioned_by: &[String], target_file_size: u64) -> Result<Self> {
+    pub fn new(
+        storage: &Storage,
+        table: &str,
+        schema: SchemaRef,
+        partitioned_by: &[String],
+        target_file_size: u64,
+    ) -> Result<Self> {
         let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).map_err(|source| LakeError::Internal { message: source.to_string() })?))
+            .set_compression(Compression::ZSTD(
+                ZstdLevel::try_new(1).map_err(|source| LakeError::Internal { message: source.to_string() })?,
+            ))
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
             .set_created_by(format!("headwater {}", env!("CARGO_PKG_VERSION")))
             .build();
-        let every_column = "-1".try_into().map_err(|_| LakeError::Internal { message: "-1 isn't a number of columns".into() })?;
+        let every_column =
+            "-1".try_into().map_err(|_| LakeError::Internal { message: "-1 isn't a number of columns".into() })?;
         let config = WriterConfig::new(
             schema,
             partitioned_by.to_vec(),

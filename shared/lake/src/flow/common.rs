@@ -3,25 +3,42 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use datafusion::dataframe::DataFrame;
 use datafusion::prelude::SessionContext;
 use futures::TryStreamExt;
-use headwater_core::model::{Expectation, Query, Violation};
+use headwater_core::model::{Expectation, Format, Query, ReadOptions, Violation};
 use headwater_core::report::FlowReport;
 use headwater_core::watermark::next_watermark;
 use tokio::sync::Mutex;
 
 use super::FlowRun;
 use super::dedup::{Keys, Seen};
-use super::execute::{Executed, align};
+use super::execute::Executed;
 use super::outlet::{Plan, TablePlan};
 use super::rules::Rule;
 use super::settle::{Batch, Identity};
-use super::target::Pinned;
-use crate::engine;
+use super::target::{Pinned, merged};
+use crate::align::align;
+use crate::commit::{schema_from_json, schema_to_json};
+use crate::engine::{self, arrow_schema};
 use crate::error::{LakeError, Result};
+use crate::ingest::{DecodeLimits, infer_schema};
 use crate::lake::Lake;
 use crate::table::Table;
+
+/// What is particular about a batch.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    /// Side tables that are still to be written: quarantine, late.
+    pub(super) sides: [bool; 2],
+    /// The version of a Delta source that the batch reads through.
+    pub(super) source_version: Option<u64>,
+    /// The inferred columns of the source, to be remembered with the table.
+    pub(super) remembered: Option<(String, String)>,
+    /// Collect the paths of files whose rows are in the target.
+    pub(super) traces_files: bool,
+}
 
 impl FlowRun<'_> {
     /// A session for this flow. Deduplication keeps the first row of each key, so its rows must come
@@ -33,9 +50,10 @@ impl FlowRun<'_> {
         }
     }
 
-    /// What the partitions of a batch share. `sides` says which side tables are still to be written.
-    pub(super) async fn plan(&self, pinned: &Pinned, frame: &DataFrame, sides: [bool; 2], source_version: Option<u64>) -> Result<Arc<Plan>> {
-        let target = self.target_plan(pinned, frame.schema().inner())?;
+    /// What the partitions of a batch share.
+    pub(super) fn plan(&self, pinned: &Pinned, frame: &DataFrame, work: Work) -> Result<Arc<Plan>> {
+        let Work { sides, source_version, remembered, traces_files } = work;
+        let target = self.target_plan(pinned, frame.schema().inner(), remembered)?;
         let side = |wanted: bool, name, table: &Option<Table>| -> Result<Option<TablePlan>> {
             wanted.then(|| self.side_plan(&name, &target, table.as_ref())).transpose()
         };
@@ -55,7 +73,7 @@ impl FlowRun<'_> {
             source_version,
             now: Lake::now(),
             target_file_size: self.lake.pipeline().settings.target_file_size,
-            traces_files: false,
+            traces_files,
         }))
     }
 
@@ -81,7 +99,13 @@ impl FlowRun<'_> {
     }
 
     /// The same plan, with those keys of the batch that the target holds already.
-    pub(super) async fn with_keys_of_target(&self, plan: Arc<Plan>, pinned: &Pinned, session: &SessionContext, query: &Query) -> Result<Arc<Plan>> {
+    pub(super) async fn with_keys_of_target(
+        &self,
+        plan: Arc<Plan>,
+        pinned: &Pinned,
+        session: &SessionContext,
+        query: &Query,
+    ) -> Result<Arc<Plan>> {
         let (Some(keys), Some(table)) = (&plan.keys, &pinned.main) else { return Ok(plan) };
         if table.files()?.is_empty() {
             return Ok(plan);
@@ -97,11 +121,20 @@ impl FlowRun<'_> {
     }
 
     /// Those of the fresh keys that the table holds: its key columns are streamed past the set.
-    async fn held_keys(&self, keys: &Keys, fresh: &HashSet<Box<[u8]>>, table: &Table, plan: &Plan) -> Result<HashSet<Box<[u8]>>> {
+    async fn held_keys(
+        &self,
+        keys: &Keys,
+        fresh: &HashSet<Box<[u8]>>,
+        table: &Table,
+        plan: &Plan,
+    ) -> Result<HashSet<Box<[u8]>>> {
         let session = self.lake.engine().session();
         let names: Vec<_> = keys.columns().iter().map(|at| plan.target.schema.field(*at).name().clone()).collect();
         let columns = names.iter().map(datafusion::logical_expr::ident).collect::<Vec<_>>();
-        let frame = session.read_table(table.provider()?).and_then(|frame| frame.select(columns)).map_err(LakeError::query)?;
+        let frame = session
+            .read_table(table.provider().await?)
+            .and_then(|frame| frame.select(columns))
+            .map_err(LakeError::query)?;
         let schema = Arc::new(plan.target.schema.project(keys.columns()).map_err(LakeError::arrow)?);
         let mut held = HashSet::new();
         let mut rows = frame.execute_stream().await.map_err(LakeError::query)?;
@@ -113,17 +146,60 @@ impl FlowRun<'_> {
         Ok(held)
     }
 
+    /// The columns of an outside source: given, or those remembered with the target and new ones of a
+    /// sample. The second value is what to remember from now on.
+    pub(super) fn source_columns(
+        &self,
+        main: Option<&Table>,
+        read: &ReadOptions,
+        sample: &[u8],
+    ) -> Result<(SchemaRef, Option<(String, String)>)> {
+        if !read.schema.is_empty() {
+            return Ok((arrow_schema(&read.schema)?, None));
+        }
+        if read.format == Format::Raw {
+            return Ok((infer_schema(&[], read)?, None));
+        }
+        let key = format!("headwater.source.{}", self.flow.name);
+        let remembered = main.and_then(|table| table.property(&key)).and_then(|json| schema_from_json(&json));
+        let columns = match (remembered, infer_schema(sample, read)) {
+            (Some(remembered), Ok(inferred)) => merged(&remembered, &inferred),
+            (Some(remembered), Err(_)) => remembered,
+            (None, inferred) => inferred?,
+        };
+        let json = schema_to_json(&columns)?;
+        Ok((columns, Some((key, json))))
+    }
+
+    /// Limits of decoding.
+    pub(super) fn decode_limits(&self) -> DecodeLimits {
+        let settings = &self.lake.pipeline().settings;
+        DecodeLimits {
+            record_bytes: usize::try_from(settings.max_record_bytes).unwrap_or(usize::MAX),
+            ratio: settings.max_decompression_ratio,
+        }
+    }
+
     /// The watermark that the flow's next batch begins with.
     pub(super) async fn watermark(&self, main: Option<&Table>) -> Result<Option<i64>> {
         let has_one = self.flow.stream().is_some_and(|relation| relation.watermark().is_some());
         match main {
-            Some(table) if has_one => table.transaction(&self.flow.name.watermark_app_id(&self.lake.pipeline().name)).await,
+            Some(table) if has_one => {
+                table.transaction(&self.flow.name.watermark_app_id(&self.lake.pipeline().name)).await
+            }
             _ => Ok(None),
         }
     }
 
     /// The batch, counted and ready to be settled; an error if a `FAIL UPDATE` rule was violated.
-    pub(super) fn finish(&self, plan: &Plan, executed: Executed, watermark: Option<i64>, identity: Identity, mut report: FlowReport) -> Result<Batch> {
+    pub(super) fn finish(
+        &self,
+        plan: &Plan,
+        executed: Executed,
+        watermark: Option<i64>,
+        identity: Identity,
+        mut report: FlowReport,
+    ) -> Result<Batch> {
         let Executed { produced, highest_event_time } = executed;
         report.expectations = produced.tally.counts(&plan.rules);
         report.rows = produced.rows;
@@ -146,7 +222,8 @@ impl FlowRun<'_> {
     pub(super) fn untraceable(&self) -> LakeError {
         LakeError::Configuration {
             message: format!("flow `{}` reads its stream inside a subquery, a CTE or a set operation", self.flow.name),
-            help: "read the stream in the FROM clause of the outer SELECT, and put further steps into another table".into(),
+            help: "read the stream in the FROM clause of the outer SELECT, and put further steps into another table"
+                .into(),
         }
     }
 

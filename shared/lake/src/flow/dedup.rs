@@ -85,12 +85,15 @@ impl Seen {
 
 fn column(schema: &SchemaRef, name: &str) -> Result<usize> {
     let exact = schema.index_of(name).ok();
-    exact.or_else(|| schema.fields().iter().position(|field| field.name().eq_ignore_ascii_case(name))).ok_or_else(|| {
-        LakeError::Configuration {
+    exact.or_else(|| schema.fields().iter().position(|field| field.name().eq_ignore_ascii_case(name))).ok_or_else(
+        || LakeError::Configuration {
             message: format!("headwater.dedup.keys names `{name}`, which is no column of the table"),
-            help: format!("columns: {}", schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ")),
-        }
-    })
+            help: format!(
+                "columns: {}",
+                schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ")
+            ),
+        },
+    )
 }
 
 fn internal(source: &arrow::error::ArrowError) -> LakeError {

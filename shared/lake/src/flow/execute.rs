@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, new_null_array};
-use arrow::compute::{CastOptions, cast, cast_with_options, filter_record_batch, not};
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::compute::{cast, filter_record_batch, not};
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit, TimestampMicrosecondType};
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::SendableRecordBatchStream;
@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::outlet::{Outlet, Plan, Produced};
+use crate::align::align;
 use crate::error::{LakeError, Result};
 use crate::ingest::BadRecord;
 
@@ -29,7 +30,12 @@ pub(super) struct Executed {
 }
 
 /// Runs the query to its end. `watermark` parts the late rows from the others.
-pub(super) async fn execute(frame: DataFrame, plan: &Arc<Plan>, watermark: Option<i64>, bad: Option<BadRecords>) -> Result<Executed> {
+pub(super) async fn execute(
+    frame: DataFrame,
+    plan: &Arc<Plan>,
+    watermark: Option<i64>,
+    bad: Option<BadRecords>,
+) -> Result<Executed> {
     let streams = frame.execute_stream_partitioned().await.map_err(LakeError::query)?;
     let mut tasks = JoinSet::new();
     for stream in streams {
@@ -48,7 +54,12 @@ pub(super) async fn execute(frame: DataFrame, plan: &Arc<Plan>, watermark: Optio
     Ok(executed)
 }
 
-async fn drain(mut stream: SendableRecordBatchStream, mut outlet: Outlet, schema: SchemaRef, watermark: Option<i64>) -> Result<Executed> {
+async fn drain(
+    mut stream: SendableRecordBatchStream,
+    mut outlet: Outlet,
+    schema: SchemaRef,
+    watermark: Option<i64>,
+) -> Result<Executed> {
     let mut highest_event_time = None;
     while let Some(batch) = stream.try_next().await.map_err(LakeError::query)? {
         let times = event_times(&batch)?;
@@ -57,7 +68,8 @@ async fn drain(mut stream: SendableRecordBatchStream, mut outlet: Outlet, schema
             outlet.rows(rows).await?;
             continue;
         };
-        highest_event_time = highest_event_time.max(arrow::compute::max(times.as_primitive::<TimestampMicrosecondType>()));
+        highest_event_time =
+            highest_event_time.max(arrow::compute::max(times.as_primitive::<TimestampMicrosecondType>()));
         let (in_time, late) = part(&rows, &times, watermark)?;
         if late.num_rows() > 0 {
             outlet.late_rows(&late).await?;
@@ -91,25 +103,4 @@ fn part(rows: &RecordBatch, times: &ArrayRef, watermark: Option<i64>) -> Result<
     let in_time = not(&late).map_err(LakeError::arrow)?;
     let in_time = filter_record_batch(rows, &in_time).map_err(LakeError::arrow)?;
     Ok((in_time, filter_record_batch(rows, &late).map_err(LakeError::arrow)?))
-}
-
-/// A batch in the target's schema: columns by name, cast where the types differ, NULL where the
-/// query doesn't give a column.
-pub(super) fn align(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
-    let column = |field: &Arc<arrow::datatypes::Field>| match batch.column_by_name(field.name()) {
-        Some(column) if column.data_type() == field.data_type() => Ok(ArrayRef::clone(column)),
-        Some(column) => {
-            let strict = CastOptions { safe: false, ..CastOptions::default() };
-            cast_with_options(column, field.data_type(), &strict).map_err(|source| LakeError::ColumnDoesNotFit {
-                column: field.name().clone(),
-                from: column.data_type().to_string(),
-                to: field.data_type().to_string(),
-                message: source.to_string(),
-            })
-        }
-        None => Ok(new_null_array(field.data_type(), batch.num_rows())),
-    };
-    let columns = schema.fields().iter().map(column).collect::<Result<Vec<_>>>()?;
-    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options).map_err(LakeError::arrow)
 }

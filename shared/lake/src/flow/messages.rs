@@ -16,13 +16,14 @@ use headwater_core::report::{FlowReport, Input, Outcome, Report, Retry};
 use headwater_core::trigger::{Message, MessageBatch};
 
 use super::FlowRun;
-use super::ledger::{LedgerColumn, held, suspects};
+use super::common::Work;
 use super::relations::register;
-use super::settle::{Batch, Identity, Settled};
+use super::settle::{Identity, Settled};
 use super::target::Pinned;
 use crate::error::{LakeError, Result};
-use crate::ingest::{Decoded, decode_messages};
+use crate::ingest::{decode_messages, message_schema, sample_messages};
 use crate::lake::Lake;
+use crate::ledger::{LedgerColumn, held, suspects};
 
 impl Lake {
     /// Lands a batch of messages in every table that reads its source. A message is to be
@@ -57,7 +58,9 @@ impl FlowRun<'_> {
                     report.outcome = Outcome::Retryable { reason: "the deadline came before a race was won".into() };
                     return vec![report];
                 }
-                Ok(None) => messages.iter_mut().for_each(|message| message.receive_count = message.receive_count.max(2)),
+                Ok(None) => {
+                    messages.iter_mut().for_each(|message| message.receive_count = message.receive_count.max(2))
+                }
                 Err(error) => return vec![self.failure(&error)],
             }
         }
@@ -76,7 +79,12 @@ impl FlowRun<'_> {
     }
 
     /// Messages by what an earlier attempt has settled of them.
-    async fn part(&self, messages: &[Message], batch: &MessageBatch, pinned: &Pinned) -> Result<BTreeMap<SettledSides, Vec<Message>>> {
+    async fn part(
+        &self,
+        messages: &[Message],
+        batch: &MessageBatch,
+        pinned: &Pinned,
+    ) -> Result<BTreeMap<SettledSides, Vec<Message>>> {
         let ids: HashSet<String> = messages.iter().map(|message| message.id.clone()).collect();
         let mut found = Vec::new();
         for table in [&pinned.main, &pinned.quarantine, &pinned.late] {
@@ -102,7 +110,13 @@ impl FlowRun<'_> {
         Ok(groups)
     }
 
-    async fn land_group(&self, messages: Vec<Message>, settled: &SettledSides, batch: &MessageBatch, mut pinned: Pinned) -> Result<Option<FlowReport>> {
+    async fn land_group(
+        &self,
+        messages: Vec<Message>,
+        settled: &SettledSides,
+        batch: &MessageBatch,
+        pinned: Pinned,
+    ) -> Result<Option<FlowReport>> {
         let started = Instant::now();
         let mut report = self.report();
         report.inputs = vec![Input::Events { source: batch.source.clone(), messages: messages.len() as u64 }];
@@ -113,23 +127,23 @@ impl FlowRun<'_> {
             return Ok(Some(report));
         }
         let (relation, read) = self.events_relation()?;
-        let columns = self.source_columns(pinned.main.as_ref(), read, || Ok(crate::ingest::sample_messages(&messages))).await?;
-        let Decoded { batches, bad } = decode_messages(&messages, &batch.source, read, &columns)?;
+        let (columns, remembered) = self.source_columns(pinned.main.as_ref(), read, &sample_messages(&messages))?;
+        let (rows, bad) = decode_messages(&messages, &batch.source, read, &columns, self.decode_limits())?;
         let traces = relation.watermark().map(|watermark| Trace::EventTime(&watermark.column));
         let traces: Vec<_> = std::iter::once(Trace::Metadata).chain(traces).collect();
         let query = project_traces(&self.flow.query, &traces).ok_or_else(|| self.untraceable())?;
-        let session = self.lake.engine().session();
+        let session = self.session();
         let statics = self.pin_tables().await?;
         if self.register_static(&session, &query, &statics).await?.is_none() {
             report.outcome = Outcome::Retryable { reason: "a table that the query joins has no data yet".into() };
             return Ok(Some(report));
         }
-        let schema = crate::ingest::message_schema(&columns);
-        let table = MemTable::try_new(Arc::clone(&schema), vec![batches]).map_err(LakeError::query)?;
+        let table = MemTable::try_new(message_schema(&columns), vec![vec![rows]]).map_err(LakeError::query)?;
         register(&session, relation, &query, Arc::new(table))?;
         let frame = self.lake.engine().plan(&session, &query).await?;
-        let sides = [!settled.quarantine, !settled.late];
-        let plan = self.plan(&pinned, &frame, sides, None).await?;
+        let work = Work { sides: [!settled.quarantine, !settled.late], remembered, ..Work::default() };
+        let plan = self.plan(&pinned, &frame, work)?;
+        let plan = self.with_keys_of_target(plan, &pinned, &session, &query).await?;
         let (sender, receiver) = tokio::sync::mpsc::channel(1);
         sender.send(bad).await.map_err(|source| LakeError::Internal { message: source.to_string() })?;
         drop(sender);
@@ -137,9 +151,15 @@ impl FlowRun<'_> {
         let executed = super::execute::execute(frame, &plan, watermark, Some(receiver)).await?;
         let ids = messages.iter().map(|message| message.id.clone()).collect();
         report.millis = super::elapsed_millis(started);
-        let batch = self.finish(&plan, executed, watermark, Identity::Sources { column: LedgerColumn::MessageId, ids }, report.clone())?;
+        let batch = self.finish(
+            &plan,
+            executed,
+            watermark,
+            Identity::Sources { column: LedgerColumn::MessageId, ids },
+            report.clone(),
+        )?;
         let counted = batch.report.clone();
-        Ok(match self.settle(&mut pinned, &plan, batch).await? {
+        Ok(match self.settle(&pinned, &plan, batch).await? {
             Settled::Ended(outcome) => Some(FlowReport { outcome, ..counted }),
             Settled::Redo => None,
         })

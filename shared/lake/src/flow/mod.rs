@@ -1,7 +1,7 @@
 //! Runs one batch of one flow: pin, read, compute, write, commit; again when a race was lost.
 //!
-//! [`messages`] and [`files`] land outside sources in bronze, [`stream`] moves new rows of one table
-//! to the next, [`once`] backfills, [`view`] keeps materialized views. What they share: a query runs
+//! `messages` and `files` land outside sources in bronze, `stream` moves new rows of one table
+//! to the next, `once` backfills, `view` keeps materialized views. What they share: a query runs
 //! in a session that holds only the relations that the flow declared, its rows pass the dataset's
 //! rules, and what was written is settled by the commit protocol.
 
@@ -9,18 +9,17 @@ mod common;
 mod dedup;
 mod execute;
 mod files;
-mod ledger;
 mod messages;
 mod once;
 mod outlet;
 mod relations;
 mod rules;
+mod run;
 mod settle;
 mod stream;
 mod target;
 mod view;
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use arrow::array::{ListArray, ListBuilder, StringBuilder};
@@ -44,7 +43,12 @@ pub(crate) struct FlowRun<'a> {
 }
 
 impl<'a> FlowRun<'a> {
-    pub(crate) fn new(lake: &'a Lake, flow: &'a Flow, trigger: &'static str, deadline: Option<DateTime<Utc>>) -> Result<Self> {
+    pub(crate) fn new(
+        lake: &'a Lake,
+        flow: &'a Flow,
+        trigger: &'static str,
+        deadline: Option<DateTime<Utc>>,
+    ) -> Result<Self> {
         Ok(Self { lake, flow, dataset: lake.target(flow)?, trigger, deadline })
     }
 

@@ -1,9 +1,9 @@
 //! Where the rows of a batch go: the target, its quarantine, its late table.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use chrono::{DateTime, Utc};
 use headwater_core::model::Violation;
@@ -45,6 +45,8 @@ pub(super) struct TablePlan {
     pub(super) path: String,
     pub(super) schema: SchemaRef,
     pub(super) partitioned_by: Vec<String>,
+    pub(super) configuration: BTreeMap<String, String>,
+    pub(super) comment: Option<String>,
 }
 
 /// What a batch, or one partition of it, wrote. Nothing of it is visible before the commit.
@@ -102,7 +104,8 @@ impl Outlet {
         self.rows.read += batch.num_rows() as u64;
         let plan = Arc::clone(&self.plan);
         let Judged { kept, dropped } = judge(&plan.rules, &mut self.tally, batch)?;
-        self.failed |= plan.rules.iter().any(|rule| rule.action == Violation::Fail) && !self.tally.fatal(&plan.rules).is_empty();
+        self.failed |=
+            plan.rules.iter().any(|rule| rule.action == Violation::Fail) && !self.tally.fatal(&plan.rules).is_empty();
         if self.failed {
             return Ok(());
         }
@@ -202,7 +205,9 @@ async fn finish(writer: Option<Writer>) -> Result<Written> {
 /// Collects the distinct file paths of a batch; rows of one file come one after the other.
 fn trace_files(batch: &RecordBatch, paths: &mut BTreeSet<String>) {
     let Some(metadata) = batch.column_by_name(METADATA).and_then(|column| column.as_struct_opt()) else { return };
-    let Some(column) = metadata.column_by_name("file_path").and_then(|column| column.as_string_opt::<i32>()) else { return };
+    let Some(column) = metadata.column_by_name("file_path").and_then(|column| column.as_string_opt::<i32>()) else {
+        return;
+    };
     let mut last = None;
     for path in column.iter().flatten() {
         if last != Some(path) {

@@ -37,7 +37,12 @@ impl FlowRun<'_> {
     /// Registers the pinned tables and the files that the query reads whole. The stream, if any, is
     /// the caller's to register. `None` when a table that is read doesn't exist yet and its columns
     /// aren't known: there is nothing to compute from.
-    pub(super) async fn register_static(&self, session: &SessionContext, query: &Query, pinned: &[PinnedSource]) -> Result<Option<()>> {
+    pub(super) async fn register_static(
+        &self,
+        session: &SessionContext,
+        query: &Query,
+        pinned: &[PinnedSource],
+    ) -> Result<Option<()>> {
         for relation in &query.relations {
             match &relation.source {
                 RelationSource::Table(dataset) => {
@@ -55,9 +60,13 @@ impl FlowRun<'_> {
         Ok(Some(()))
     }
 
-    async fn provider(&self, source: Option<&PinnedSource>, dataset: &DatasetName) -> Result<Option<Arc<dyn TableProvider>>> {
+    async fn provider(
+        &self,
+        source: Option<&PinnedSource>,
+        dataset: &DatasetName,
+    ) -> Result<Option<Arc<dyn TableProvider>>> {
         if let Some(table) = source.and_then(|source| source.table.as_ref()) {
-            return table.provider().map(Some);
+            return table.provider().await.map(Some);
         }
         let Some(main) = dataset.main() else { return Ok(None) };
         let main = self.lake.table(&main).await?;
@@ -66,7 +75,12 @@ impl FlowRun<'_> {
 }
 
 /// Registers a relation under its alias, `_metadata` hidden unless the query names it.
-pub(super) fn register(session: &SessionContext, relation: &Relation, query: &Query, provider: Arc<dyn TableProvider>) -> Result<()> {
+pub(super) fn register(
+    session: &SessionContext,
+    relation: &Relation,
+    query: &Query,
+    provider: Arc<dyn TableProvider>,
+) -> Result<()> {
     let schema = provider.schema();
     let hidden = schema.column_with_name(METADATA).is_some() && !names_metadata(&query.ast);
     let provider = if hidden {

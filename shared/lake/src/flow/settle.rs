@@ -5,15 +5,17 @@
 
 use std::collections::HashSet;
 
+use headwater_core::commit::{Expected, Fence};
 use headwater_core::name::DatasetName;
 use headwater_core::report::{FlowReport, Outcome};
 
 use super::FlowRun;
-use super::ledger::{LedgerColumn, held};
+
 use super::outlet::{Plan, Produced, TablePlan};
 use super::target::Pinned;
-use crate::commit::{Change, CommitOutcome, Fence, commit};
+use crate::commit::{Change, CommitOutcome, commit};
 use crate::error::Result;
+use crate::ledger::LedgerColumn;
 use crate::table::Table;
 use crate::write::Written;
 
@@ -60,68 +62,77 @@ pub(super) struct Batch {
 
 impl FlowRun<'_> {
     /// Commits a batch. Nothing is committed for a batch that has neither rows nor progress.
-    pub(super) async fn settle(&self, pinned: &mut Pinned, plan: &Plan, batch: Batch) -> Result<Settled> {
+    pub(super) async fn settle(&self, pinned: &Pinned, plan: &Plan, batch: Batch) -> Result<Settled> {
         let Batch { identity, produced, mut report, txns, replaces } = batch;
-        report.rows = produced.rows;
+        let name = &self.flow.target;
         let sides = [
-            (self.flow.target.quarantine(), plan.quarantine.as_ref(), produced.quarantine, &mut pinned.quarantine),
-            (self.flow.target.late(), plan.late.as_ref(), produced.late, &mut pinned.late),
+            (name.quarantine(), plan.quarantine.as_ref(), produced.quarantine, pinned.quarantine.as_ref()),
+            (name.late(), plan.late.as_ref(), produced.late, pinned.late.as_ref()),
         ];
-        for (name, table_plan, written, table) in sides {
-            let Some(table_plan) = table_plan else { continue };
-            if written.adds.is_empty() {
-                continue;
-            }
-            let change = self.change(table_plan, table.as_ref(), written, &identity, &report);
-            if let Some(ended) = self.apply(&name, table, change, &identity).await? {
-                return Ok(ended);
+        for (side, table_plan, written, table) in sides {
+            let Some(table_plan) = table_plan.filter(|_| !written.adds.is_empty()) else { continue };
+            let change = self.change(table_plan, table, written, &identity, &report).await?;
+            match self.apply(&side, table, &change).await? {
+                CommitOutcome::Committed { .. } => {}
+                CommitOutcome::AlreadyApplied { .. } | CommitOutcome::Redo { .. } => return Ok(Settled::Redo),
+                CommitOutcome::Retryable { reason } => return Ok(Settled::Ended(Outcome::Retryable { reason })),
             }
         }
         report.files_added = produced.main.adds.len() as u64;
         report.bytes_added = produced.main.bytes;
         report.files_removed = replaces.as_ref().map_or(0, |files| files.len() as u64);
-        let mut change = self.change(&plan.target, pinned.main.as_ref(), produced.main, &identity, &report);
+        let mut change = self.change(&plan.target, pinned.main.as_ref(), produced.main, &identity, &report).await?;
         change.txns.extend(txns);
+        change.fence.replaces_table = replaces.is_some();
         change.removes = replaces.unwrap_or_default();
         if change.adds.is_empty() && change.txns.is_empty() && change.removes.is_empty() {
             return Ok(Settled::Ended(Outcome::NothingNew));
         }
-        self.apply_main(&mut pinned.main, change, &identity).await
+        Ok(match self.apply(name, pinned.main.as_ref(), &change).await? {
+            CommitOutcome::Committed { version, .. } => Settled::Ended(Outcome::Committed { version }),
+            CommitOutcome::AlreadyApplied { .. } => Settled::Ended(Outcome::AlreadyApplied),
+            CommitOutcome::Redo { reason } => {
+                tracing::debug!(flow = %self.flow.name, reason, "lost a race");
+                Settled::Redo
+            }
+            CommitOutcome::Retryable { reason } => Settled::Ended(Outcome::Retryable { reason }),
+        })
     }
 
-    fn change(&self, plan: &TablePlan, table: Option<&Table>, written: Written, identity: &Identity, report: &FlowReport) -> Change {
-        let txns = match identity {
-            Identity::Progress { app_id, to } => vec![(app_id.clone(), *to)],
-            Identity::Sources { .. } => Vec::new(),
-        };
-        Change {
+    async fn change(
+        &self,
+        plan: &TablePlan,
+        table: Option<&Table>,
+        written: Written,
+        identity: &Identity,
+        report: &FlowReport,
+    ) -> Result<Change> {
+        let mut change = Change {
             adds: written.adds,
             removes: Vec::new(),
             schema: plan.schema_change(table),
-            txns,
-            fence: match identity {
-                Identity::Progress { app_id, .. } => Fence::Stateful { app_id: app_id.clone() },
-                Identity::Sources { .. } => Fence::Append,
-            },
+            txns: Vec::new(),
+            fence: Fence::default(),
+            records: None,
+            data_change: true,
             report: report.clone(),
+        };
+        match identity {
+            Identity::Progress { app_id, to } => {
+                let from = match table {
+                    Some(table) => table.transaction(app_id).await?,
+                    None => None,
+                };
+                change.txns.push((app_id.clone(), *to));
+                change.fence.state = Some(Expected { app_id: app_id.clone(), from, to: *to });
+            }
+            Identity::Sources { column, ids } => change.records = Some((*column, ids.clone())),
         }
+        Ok(change)
     }
 
-    /// Commits to a side table; `Some` when the batch ends here.
-    async fn apply(&self, name: &DatasetName, table: &mut Option<Table>, change: Change, identity: &Identity) -> Result<Option<Settled>> {
-        Ok(match self.commit_to(name, table, change, identity).await? {
-            CommitOutcome::Committed { .. } => None,
-            CommitOutcome::AlreadyApplied { .. } | CommitOutcome::Redo { .. } => Some(Settled::Redo),
-            CommitOutcome::Retryable { reason } => Some(Settled::Ended(Outcome::Retryable { reason })),
-        })
-    }
-
-    async fn apply_main(&self, table: &mut Option<Table>, change: Change, identity: &Identity) -> Result<Settled> {
-        Ok(match self.commit_to(&self.flow.target, table, change, identity).await? {
-            CommitOutcome::Committed { version, .. } => Settled::Ended(Outcome::Committed { version }),
-            CommitOutcome::AlreadyApplied { .. } => Settled::Ended(Outcome::AlreadyApplied),
-            CommitOutcome::Redo { .. } => Settled::Redo,
-            CommitOutcome::Retryable { reason } => Settled::Ended(Outcome::Retryable { reason }),
-        })
+    async fn apply(&self, name: &DatasetName, table: Option<&Table>, change: &Change) -> Result<CommitOutcome> {
+        let path = self.lake.table_path(name)?;
+        commit(self.lake.storage(), &path, table, change, self.policy()).await
     }
 }

@@ -14,6 +14,7 @@ use headwater_core::provenance::{Trace, project_traces, without_distinct};
 use headwater_core::report::{FlowReport, Input, Outcome};
 
 use super::FlowRun;
+use super::common::Work;
 use super::relations::register;
 use super::settle::{Identity, Settled};
 use super::target::Pinned;
@@ -50,7 +51,8 @@ impl FlowRun<'_> {
                 Ok(None) => continue,
                 Err(error) => self.failure(&error),
             };
-            let goes_on = matches!(report.outcome, Outcome::Committed { .. } | Outcome::AlreadyApplied) && !self.is_out_of_time();
+            let goes_on =
+                matches!(report.outcome, Outcome::Committed { .. } | Outcome::AlreadyApplied) && !self.is_out_of_time();
             if goes_on || reports.is_empty() || report.outcome != Outcome::NothingNew {
                 reports.push(report);
             }
@@ -66,13 +68,13 @@ impl FlowRun<'_> {
         let stream = self.table_stream()?;
         let mut report = self.report();
         let Some(source) = self.lake.table(stream.dataset).await? else { return Ok(Some(report)) };
-        let mut pinned = self.pin_target().await?;
+        let pinned = self.pin_target().await?;
         let Some(step) = self.next_step(stream, &source, &pinned).await? else { return Ok(Some(report)) };
-        report.inputs = vec![Input::Table { dataset: stream.dataset.clone(), after: step.after, through: step.through }];
+        report.inputs =
+            vec![Input::Table { dataset: stream.dataset.clone(), after: step.after, through: step.through }];
         let query = match stream.relation.watermark() {
-            Some(watermark) => {
-                project_traces(&self.flow.query, &[Trace::EventTime(&watermark.column)]).ok_or_else(|| self.untraceable())?
-            }
+            Some(watermark) => project_traces(&self.flow.query, &[Trace::EventTime(&watermark.column)])
+                .ok_or_else(|| self.untraceable())?,
             None => without_distinct(&self.flow.query),
         };
         let session = self.session();
@@ -81,9 +83,10 @@ impl FlowRun<'_> {
             report.outcome = Outcome::Retryable { reason: "a table that the query joins has no data yet".into() };
             return Ok(Some(report));
         }
-        register(&session, stream.relation, &query, source.provider_of(&step.files)?)?;
+        register(&session, stream.relation, &query, source.provider_of(&step.files).await?)?;
         let frame = self.lake.engine().plan(&session, &query).await?;
-        let plan = self.plan(&pinned, &frame, step.sides, Some(step.through)).await?;
+        let work = Work { sides: step.sides, source_version: Some(step.through), ..Work::default() };
+        let plan = self.plan(&pinned, &frame, work)?;
         let plan = self.with_keys_of_target(plan, &pinned, &session, &query).await?;
         let watermark = self.watermark(pinned.main.as_ref()).await?;
         let executed = super::execute::execute(frame, &Arc::clone(&plan), watermark, None).await?;
@@ -92,7 +95,7 @@ impl FlowRun<'_> {
         let identity = Identity::Progress { app_id: self.lake.app_id(self.flow), to };
         let batch = self.finish(&plan, executed, watermark, identity, report)?;
         let report = batch.report.clone();
-        Ok(match self.settle(&mut pinned, &plan, batch).await? {
+        Ok(match self.settle(&pinned, &plan, batch).await? {
             Settled::Ended(outcome) => Some(FlowReport { outcome, ..report }),
             Settled::Redo => None,
         })
@@ -126,7 +129,13 @@ impl FlowRun<'_> {
     }
 
     /// Files added in `(after, limit]`, cut by bytes unless the range is given by an earlier attempt.
-    async fn new_files(&self, stream: Stream<'_>, source: &Table, (after, limit): (Option<u64>, u64), whole: bool) -> Result<(u64, Vec<DataFile>)> {
+    async fn new_files(
+        &self,
+        stream: Stream<'_>,
+        source: &Table,
+        (after, limit): (Option<u64>, u64),
+        whole: bool,
+    ) -> Result<(u64, Vec<DataFile>)> {
         let entries = source.changes(after, limit).await?;
         let mut steps = Vec::new();
         for entry in entries {

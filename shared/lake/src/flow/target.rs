@@ -10,9 +10,9 @@ use headwater_core::provenance::EVENT_TIME;
 use super::FlowRun;
 use super::outlet::TablePlan;
 use crate::commit::SchemaChange;
-use crate::engine::storable_schema;
+use crate::engine::{arrow_schema, storable_schema};
 use crate::error::{LakeError, Result};
-use crate::ingest::{arrow_schema, side_schema};
+use crate::ingest::side_schema;
 use crate::table::Table;
 
 /// The handles of a target and its side tables, all pinned before the batch is read.
@@ -35,20 +35,30 @@ impl FlowRun<'_> {
     }
 
     /// The target as this batch writes it, from the query's columns.
-    pub(super) fn target_plan(&self, pinned: &Pinned, query_schema: &SchemaRef) -> Result<TablePlan> {
+    pub(super) fn target_plan(
+        &self,
+        pinned: &Pinned,
+        query_schema: &SchemaRef,
+        remembered: Option<(String, String)>,
+    ) -> Result<TablePlan> {
         let given = without_hidden(&storable_schema(query_schema));
         let schema = target_schema(self.dataset, pinned.main.as_ref(), &given)?;
         Ok(TablePlan {
             path: self.lake.table_path(&self.flow.target)?,
             schema,
             partitioned_by: self.dataset.partitioned_by.clone(),
-            configuration: delta_configuration(&self.dataset.properties),
+            configuration: delta_configuration(&self.dataset.properties).into_iter().chain(remembered).collect(),
             comment: self.dataset.comment.clone(),
         })
     }
 
     /// A side table of the target.
-    pub(super) fn side_plan(&self, side: &headwater_core::name::DatasetName, main: &TablePlan, table: Option<&Table>) -> Result<TablePlan> {
+    pub(super) fn side_plan(
+        &self,
+        side: &headwater_core::name::DatasetName,
+        main: &TablePlan,
+        table: Option<&Table>,
+    ) -> Result<TablePlan> {
         let wanted = side_schema(&main.schema);
         let schema = table.map_or_else(|| Arc::clone(&wanted), |table| merged(&table.schema(), &wanted));
         Ok(TablePlan {
@@ -73,7 +83,14 @@ impl TablePlan {
             });
         };
         let adds = self.schema.fields().iter().any(|field| table.schema().column_with_name(field.name()).is_none());
-        adds.then(|| SchemaChange::AddColumns { schema: Arc::clone(&self.schema) })
+        let configuration: BTreeMap<String, String> = self
+            .configuration
+            .iter()
+            .filter(|(key, value)| table.property(key).as_ref() != Some(value))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        (adds || !configuration.is_empty())
+            .then(|| SchemaChange::SetColumns { schema: Arc::clone(&self.schema), configuration })
     }
 }
 
@@ -108,7 +125,11 @@ fn declared(dataset: &Dataset, given: &SchemaRef) -> Result<SchemaRef> {
             fields.push(Arc::clone(field));
         } else if declared.column_with_name(field.name()).is_none() {
             return Err(LakeError::Configuration {
-                message: format!("the query of `{}` gives column `{}`, which the table doesn't declare", dataset.name, field.name()),
+                message: format!(
+                    "the query of `{}` gives column `{}`, which the table doesn't declare",
+                    dataset.name,
+                    field.name()
+                ),
                 help: "declare the column, or leave it out of the SELECT".into(),
             });
         }
@@ -118,9 +139,10 @@ fn declared(dataset: &Dataset, given: &SchemaRef) -> Result<SchemaRef> {
 
 /// The first schema's fields, then the second's new ones. All can be NULL: rows written before a
 /// column was added have none.
-fn merged(first: &SchemaRef, second: &SchemaRef) -> SchemaRef {
+pub(super) fn merged(first: &SchemaRef, second: &SchemaRef) -> SchemaRef {
     let added = second.fields().iter().filter(|field| first.column_with_name(field.name()).is_none());
-    let fields: Vec<Field> = first.fields().iter().chain(added).map(|field| field.as_ref().clone().with_nullable(true)).collect();
+    let fields: Vec<Field> =
+        first.fields().iter().chain(added).map(|field| field.as_ref().clone().with_nullable(true)).collect();
     Arc::new(Schema::new(fields))
 }
 
@@ -144,5 +166,9 @@ fn fits(new: &DataType, old: &DataType) -> bool {
 
 /// Properties that Delta itself reads.
 fn delta_configuration(properties: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    properties.iter().filter(|(key, _)| key.starts_with("delta.")).map(|(key, value)| (key.clone(), value.clone())).collect()
+    properties
+        .iter()
+        .filter(|(key, _)| key.starts_with("delta."))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
 }

@@ -1,1 +1,67 @@
 //! Bytes of messages and files to record batches, and what can't be decoded to quarantine.
+//!
+//! A text is cut into records, each checked to be one whole record, and records are decoded in bulk.
+//! Where that fails, the bulk is halved until the bad records stand alone: they go verbatim to
+//! quarantine with the reason and the position, and the others are decoded as if they weren't there.
+
+mod decode;
+mod files;
+mod infer;
+mod messages;
+mod records;
+mod side;
+
+pub use files::{FileDecoder, FoundFile, file_schema, list_files, read_sample};
+pub use infer::infer_schema;
+pub use messages::{decode_messages, message_schema, sample_messages};
+pub use side::{SideContext, bad_records, side_rows, side_schema};
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+
+/// A record that can't be decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadRecord {
+    /// Why.
+    pub reason: String,
+    /// The record, verbatim; its beginning if it is over the limit of a record's size.
+    pub raw: Bytes,
+    /// Where it stands: `path:line` or `message id:line`.
+    pub position: String,
+    /// Which message or file it came from.
+    pub origin: Origin,
+}
+
+/// What a record came from; the content of `_metadata`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A message.
+    Message {
+        /// Its id.
+        id: String,
+        /// When it was sent.
+        enqueued_at: DateTime<Utc>,
+        /// The source's name.
+        source: String,
+        /// Its attributes as a JSON object, if it has any.
+        attributes: Option<String>,
+    },
+    /// A file.
+    File {
+        /// Its path, as a URL.
+        path: String,
+        /// Bytes as stored.
+        size: u64,
+        /// When it was written.
+        modified: DateTime<Utc>,
+    },
+}
+
+/// Limits on what is decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DecodeLimits {
+    /// Bytes of a record.
+    pub record_bytes: usize,
+    /// Bytes that a compressed byte may become.
+    pub ratio: u64,
+}

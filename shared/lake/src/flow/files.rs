@@ -1,0 +1,335 @@
+//! Lands files of a folder, each once.
+//!
+//! The target is the ledger: `_metadata.file_path` is a column. A file none of whose records is in
+//! the target leaves a `txn` instead.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::streaming::StreamingTable;
+use datafusion::datasource::{MemTable, TableProvider};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
+use datafusion::physical_plan::streaming::PartitionStream;
+use headwater_core::batch::{Limits, next_batch};
+use headwater_core::model::{ReadOptions, Relation, RelationSource};
+use headwater_core::provenance::{Trace, project_traces};
+use headwater_core::report::{FlowReport, Input, Outcome};
+use tokio::sync::mpsc;
+
+use super::FlowRun;
+use super::common::Work;
+use super::execute::BadRecords;
+use super::relations::register;
+use super::settle::{Batch, Identity, Settled};
+use super::target::Pinned;
+use crate::error::{LakeError, Result};
+use crate::ingest::{BadRecord, FileDecoder, FoundFile, file_schema, list_files, read_sample};
+use crate::ledger::{LedgerColumn, held};
+use crate::storage::Storage;
+use crate::table::Table;
+
+/// Files that are looked at to infer columns.
+const SAMPLE_FILES: usize = 3;
+
+/// Files that are waiting, by what an earlier attempt has settled of them.
+struct Waiting {
+    storage: Storage,
+    files: Vec<FoundFile>,
+    /// Side tables that are still to be written for them.
+    sides: [bool; 2],
+}
+
+impl FlowRun<'_> {
+    /// Lands what is waiting, batch after batch. One report a batch; one that says so if nothing was
+    /// new.
+    pub(crate) async fn land_files(&self) -> Vec<FlowReport> {
+        let mut reports = Vec::new();
+        loop {
+            let report = match self.land_some().await {
+                Ok(Some(report)) => report,
+                Ok(None) if self.is_out_of_time() => return reports,
+                Ok(None) => continue,
+                Err(error) => self.failure(&error),
+            };
+            let goes_on = matches!(report.outcome, Outcome::Committed { .. }) && !self.is_out_of_time();
+            if goes_on || reports.is_empty() || report.outcome != Outcome::NothingNew {
+                reports.push(report);
+            }
+            if !goes_on {
+                return reports;
+            }
+        }
+    }
+
+    /// One batch; `None` when a race was lost.
+    async fn land_some(&self) -> Result<Option<FlowReport>> {
+        let started = Instant::now();
+        let mut report = self.report();
+        let (relation, path, read) = self.files_relation()?;
+        let pinned = self.pin_target().await?;
+        let Some(waiting) = self.waiting(path, read, &pinned).await? else { return Ok(Some(report)) };
+        report.inputs = vec![Input::Files {
+            path: path.to_owned(),
+            files: waiting.files.len() as u64,
+            bytes: waiting.files.iter().map(|file| file.size).sum(),
+        }];
+        let sample = self.sample(&waiting, read).await?;
+        let (columns, remembered) = self.source_columns(pinned.main.as_ref(), read, &sample)?;
+        let traces = relation.watermark().map(|watermark| Trace::EventTime(&watermark.column));
+        let traces: Vec<_> = std::iter::once(Trace::Metadata).chain(traces).collect();
+        let query = project_traces(&self.flow.query, &traces).ok_or_else(|| self.untraceable())?;
+        let session = self.session();
+        let statics = self.pin_tables().await?;
+        if self.register_static(&session, &query, &statics).await?.is_none() {
+            report.outcome = Outcome::Retryable { reason: "a table that the query joins has no data yet".into() };
+            return Ok(Some(report));
+        }
+        let keyed = self.dataset.dedup.is_some() && pinned.main.is_some();
+        let (provider, bad) = self.decoded(&waiting, read, &columns, keyed).await?;
+        register(&session, relation, &query, provider)?;
+        let frame = self.lake.engine().plan(&session, &query).await?;
+        let plan = self.plan(
+            &pinned,
+            &frame,
+            Work { sides: waiting.sides, source_version: None, remembered, traces_files: true },
+        )?;
+        let plan = self.with_keys_of_target(plan, &pinned, &session, &query).await?;
+        let watermark = self.watermark(pinned.main.as_ref()).await?;
+        let executed = super::execute::execute(frame, &plan, watermark, Some(bad)).await?;
+        let paths: HashSet<String> = waiting.files.iter().map(|file| file.path.clone()).collect();
+        report.millis = super::elapsed_millis(started);
+        let identity = Identity::Sources { column: LedgerColumn::FilePath, ids: paths.clone() };
+        let mut batch = self.finish(&plan, executed, watermark, identity, report)?;
+        self.mark_rowless(&mut batch, &paths);
+        let report = batch.report.clone();
+        Ok(match self.settle(&pinned, &plan, batch).await? {
+            Settled::Ended(outcome) => Some(FlowReport { outcome, ..report }),
+            Settled::Redo => None,
+        })
+    }
+
+    /// The next files to land, if any wait.
+    async fn waiting(&self, path: &str, read: &ReadOptions, pinned: &Pinned) -> Result<Option<Waiting>> {
+        let (storage, files) = list_files(&self.lake.resolve(path), read.path_glob_filter.as_deref()).await?;
+        let ids: HashSet<String> = files.iter().map(|file| file.path.clone()).collect();
+        let landed = self.held_in(pinned.main.as_ref(), &ids).await?;
+        let rest: HashSet<String> = ids.difference(&landed).cloned().collect();
+        let quarantined = self.held_in(pinned.quarantine.as_ref(), &rest).await?;
+        let late = self.held_in(pinned.late.as_ref(), &rest).await?;
+        let mut groups: std::collections::BTreeMap<[bool; 2], Vec<FoundFile>> = std::collections::BTreeMap::new();
+        for file in files {
+            if landed.contains(&file.path) || self.is_rowless(pinned.main.as_ref(), &file.path).await? {
+                continue;
+            }
+            groups.entry([!quarantined.contains(&file.path), !late.contains(&file.path)]).or_default().push(file);
+        }
+        let Some((sides, mut files)) = groups.into_iter().next() else { return Ok(None) };
+        let settings = &self.lake.pipeline().settings;
+        let limits = Limits {
+            items: read.max_files.unwrap_or(10_000),
+            bytes: read.max_bytes.unwrap_or(settings.max_batch_bytes),
+        };
+        let sizes: Vec<u64> = files.iter().map(|file| file.size).collect();
+        files.truncate(next_batch(&sizes, limits));
+        Ok(Some(Waiting { storage, files, sides }))
+    }
+
+    async fn held_in(&self, table: Option<&Table>, ids: &HashSet<String>) -> Result<HashSet<String>> {
+        match table {
+            Some(table) => held(self.lake.storage(), LedgerColumn::FilePath, ids, &table.files()?).await,
+            None => Ok(HashSet::new()),
+        }
+    }
+
+    /// Files of a finished batch that have no row in the target get a `txn`.
+    fn mark_rowless(&self, batch: &mut Batch, paths: &HashSet<String>) {
+        let with_rows: &BTreeSet<String> = &batch.produced.file_paths;
+        let rowless = paths.iter().filter(|path| !with_rows.contains(*path));
+        let marks: Vec<_> = rowless.map(|path| (self.rowless_app_id(path), 1)).collect();
+        batch.txns.extend(marks);
+    }
+
+    async fn is_rowless(&self, main: Option<&Table>, path: &str) -> Result<bool> {
+        match main {
+            Some(table) => Ok(table.transaction(&self.rowless_app_id(path)).await?.is_some_and(|mark| mark > 0)),
+            None => Ok(false),
+        }
+    }
+
+    fn rowless_app_id(&self, path: &str) -> String {
+        format!("{}/file/{path}", self.lake.app_id(self.flow))
+    }
+
+    async fn sample(&self, waiting: &Waiting, read: &ReadOptions) -> Result<Vec<u8>> {
+        let mut sample = Vec::new();
+        if read.schema.is_empty() {
+            let store = waiting.storage.object_store();
+            for file in waiting.files.iter().take(SAMPLE_FILES) {
+                sample.extend(read_sample(&store, file).await?);
+            }
+        }
+        Ok(sample)
+    }
+
+    /// A table of the files' rows, decoded as they are read, and their bad records. A table that is
+    /// read twice (for keys first) is decoded into memory once.
+    async fn decoded(
+        &self,
+        waiting: &Waiting,
+        read: &ReadOptions,
+        columns: &SchemaRef,
+        twice: bool,
+    ) -> Result<(Arc<dyn TableProvider>, BadRecords)> {
+        let schema = file_schema(columns);
+        let (sender, receiver) = mpsc::channel(16);
+        let decoder = Arc::new(self.file_decoder(waiting.storage.object_store(), read, columns));
+        let ordered = self.dataset.dedup.is_some();
+        let partitions = if ordered { 1 } else { std::thread::available_parallelism().map_or(1, usize::from) };
+        let streams = spread(&waiting.files, partitions).into_iter().map(|files| {
+            Arc::new(FileStream {
+                files,
+                schema: Arc::clone(&schema),
+                decoder: Arc::clone(&decoder),
+                bad: Some(sender.clone()),
+            }) as Arc<dyn PartitionStream>
+        });
+        let streaming = StreamingTable::try_new(Arc::clone(&schema), streams.collect()).map_err(LakeError::query)?;
+        if !twice {
+            return Ok((Arc::new(streaming), receiver));
+        }
+        drop(sender);
+        let (sender, all_bad) = mpsc::channel(1);
+        let mut receiver = receiver;
+        let collect_bad = tokio::spawn(async move {
+            let mut all = Vec::new();
+            while let Some(some) = receiver.recv().await {
+                all.extend(some);
+            }
+            let _ = sender.send(all).await;
+        });
+        let session = self.lake.engine().ordered_session();
+        let rows = session
+            .read_table(Arc::new(streaming))
+            .map_err(LakeError::query)?
+            .collect()
+            .await
+            .map_err(LakeError::query)?;
+        drop(session);
+        collect_bad.await.map_err(|source| LakeError::Internal { message: source.to_string() })?;
+        Ok((Arc::new(MemTable::try_new(schema, vec![rows]).map_err(LakeError::query)?), all_bad))
+    }
+
+    /// A table of all files of a folder, for a query that reads it whole. A record that can't be
+    /// decoded fails the query, as there is nowhere to put it.
+    pub(super) async fn read_whole(&self, path: &str, read: &ReadOptions) -> Result<Arc<dyn TableProvider>> {
+        let (storage, files) = list_files(&self.lake.resolve(path), read.path_glob_filter.as_deref()).await?;
+        let waiting = Waiting { storage, files, sides: [false; 2] };
+        let sample = self.sample(&waiting, read).await?;
+        let (columns, _) = self.source_columns(None, read, &sample)?;
+        let schema = file_schema(&columns);
+        let decoder = Arc::new(self.file_decoder(waiting.storage.object_store(), read, &columns));
+        let partitions = std::thread::available_parallelism().map_or(1, usize::from);
+        let streams = spread(&waiting.files, partitions).into_iter().map(|files| {
+            Arc::new(FileStream { files, schema: Arc::clone(&schema), decoder: Arc::clone(&decoder), bad: None })
+                as Arc<dyn PartitionStream>
+        });
+        Ok(Arc::new(StreamingTable::try_new(Arc::clone(&schema), streams.collect()).map_err(LakeError::query)?))
+    }
+
+    fn file_decoder(
+        &self,
+        store: Arc<dyn object_store::ObjectStore>,
+        read: &ReadOptions,
+        columns: &SchemaRef,
+    ) -> FileDecoder {
+        FileDecoder {
+            store,
+            runtime: tokio::runtime::Handle::current(),
+            read: read.clone(),
+            columns: Arc::clone(columns),
+            limits: self.decode_limits(),
+        }
+    }
+
+    fn files_relation(&self) -> Result<(&Relation, &str, &ReadOptions)> {
+        let relation = self.flow.stream().ok_or_else(|| self.no_stream())?;
+        match &relation.source {
+            RelationSource::Files { path, read, .. } => Ok((relation, path, read)),
+            _ => Err(self.no_stream()),
+        }
+    }
+}
+
+/// Files dealt out by size, so that partitions end at about the same time; never no partition.
+fn spread(files: &[FoundFile], partitions: usize) -> Vec<Vec<FoundFile>> {
+    let mut dealt: Vec<(u64, Vec<FoundFile>)> = vec![(0, Vec::new()); partitions.min(files.len()).max(1)];
+    for file in files {
+        if let Some((size, least)) = dealt.iter_mut().min_by_key(|(size, _)| *size) {
+            *size += file.size;
+            least.push(file.clone());
+        }
+    }
+    dealt.into_iter().map(|(_, files)| files).collect()
+}
+
+/// Rows of some files, decoded on a thread of its own.
+#[derive(Debug)]
+struct FileStream {
+    files: Vec<FoundFile>,
+    schema: SchemaRef,
+    decoder: Arc<FileDecoder>,
+    bad: Option<mpsc::Sender<Vec<BadRecord>>>,
+}
+
+impl PartitionStream for FileStream {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let mut builder = RecordBatchReceiverStreamBuilder::new(Arc::clone(&self.schema), 2);
+        let (rows, files, decoder, bad) =
+            (builder.tx(), self.files.clone(), Arc::clone(&self.decoder), self.bad.clone());
+        builder.spawn_blocking(move || {
+            for file in &files {
+                let mut refused = None;
+                let emit = |batch, found: Vec<BadRecord>| hand_out(&rows, bad.as_ref(), batch, found, &mut refused);
+                decoder
+                    .decode(file, emit)
+                    .map_err(|error| datafusion::error::DataFusionError::External(Box::new(error)))?;
+                if let Some(reason) = refused {
+                    return Err(datafusion::error::DataFusionError::Execution(reason));
+                }
+            }
+            Ok(())
+        });
+        builder.build()
+    }
+}
+
+/// Hands rows and bad records on; false when nobody wants more.
+fn hand_out(
+    rows: &mpsc::Sender<datafusion::error::Result<arrow::array::RecordBatch>>,
+    bad: Option<&mpsc::Sender<Vec<BadRecord>>>,
+    batch: arrow::array::RecordBatch,
+    found: Vec<BadRecord>,
+    refused: &mut Option<String>,
+) -> bool {
+    if let Some(first) = found.first() {
+        match bad {
+            Some(bad) => {
+                if bad.blocking_send(found).is_err() {
+                    return false;
+                }
+            }
+            None => {
+                *refused = Some(format!("{}: {}", first.position, first.reason));
+                return false;
+            }
+        }
+    }
+    batch.num_rows() == 0 || rows.blocking_send(Ok(batch)).is_ok()
+}

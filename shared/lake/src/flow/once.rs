@@ -1,0 +1,56 @@
+//! Backfills: a batch query whose result is appended once.
+
+use std::time::Instant;
+
+use headwater_core::report::{FlowReport, Outcome};
+
+use super::FlowRun;
+use super::common::Work;
+use super::settle::{Identity, Settled};
+use super::stream::progress;
+use crate::error::Result;
+
+impl FlowRun<'_> {
+    /// Appends the query's result, unless that was done already. The flow's `txn` tells.
+    pub(crate) async fn backfill(&self) -> Vec<FlowReport> {
+        loop {
+            match self.backfill_once().await {
+                Ok(Some(report)) => return vec![report],
+                Ok(None) if self.is_out_of_time() => return Vec::new(),
+                Ok(None) => {}
+                Err(error) => return vec![self.failure(&error)],
+            }
+        }
+    }
+
+    async fn backfill_once(&self) -> Result<Option<FlowReport>> {
+        let started = Instant::now();
+        let mut report = self.report();
+        let pinned = self.pin_target().await?;
+        let app_id = self.lake.app_id(self.flow);
+        if progress(pinned.main.as_ref(), &app_id).await?.is_some() {
+            return Ok(Some(report));
+        }
+        let settled =
+            [progress(pinned.quarantine.as_ref(), &app_id).await?, progress(pinned.late.as_ref(), &app_id).await?];
+        let session = self.session();
+        let query = &self.flow.query;
+        let statics = self.pin_tables().await?;
+        if self.register_static(&session, query, &statics).await?.is_none() {
+            report.outcome = Outcome::Retryable { reason: "a table that the query reads has no data yet".into() };
+            return Ok(Some(report));
+        }
+        let frame = self.lake.engine().plan(&session, query).await?;
+        let work = Work { sides: settled.map(|done| done.is_none()), ..Work::default() };
+        let plan = self.plan(&pinned, &frame, work)?;
+        let plan = self.with_keys_of_target(plan, &pinned, &session, query).await?;
+        let executed = super::execute::execute(frame, &plan, None, None).await?;
+        report.millis = super::elapsed_millis(started);
+        let batch = self.finish(&plan, executed, None, Identity::Progress { app_id, to: 1 }, report)?;
+        let report = batch.report.clone();
+        Ok(match self.settle(&pinned, &plan, batch).await? {
+            Settled::Ended(outcome) => Some(FlowReport { outcome, ..report }),
+            Settled::Redo => None,
+        })
+    }
+}

@@ -1,0 +1,384 @@
+//! Files to rows, in chunks of bounded memory.
+
+use std::io::{BufRead, Read};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, StructArray, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
+use bytes::{Buf, Bytes};
+use chrono::{DateTime, Utc};
+use flate2::bufread::MultiGzDecoder;
+use futures::TryStreamExt;
+use headwater_core::model::{CsvOptions, Format, ReadOptions};
+use headwater_core::provenance::METADATA;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+
+use super::decode::Decoder;
+use super::records::{cut, last_end};
+use super::{BadRecord, DecodeLimits, Origin};
+use crate::error::{LakeError, Result};
+use crate::storage::Storage;
+
+/// Bytes read from storage at a time, and bytes of text decoded at a time.
+const CHUNK: usize = 4 << 20;
+
+/// A file that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundFile {
+    /// Its place in the store.
+    pub location: Path,
+    /// Its URL; what `_metadata.file_path` holds.
+    pub path: String,
+    /// Bytes as stored.
+    pub size: u64,
+    /// When it was written.
+    pub modified: DateTime<Utc>,
+}
+
+/// Files under a folder, or those that a glob matches, oldest first, then by name. Names that begin
+/// with `.` or `_`, in any folder below, are left out.
+///
+/// # Errors
+/// `Invalid` for a glob that can't be read, `Unavailable` when storage can't be listed.
+pub async fn list_files(path: &str, filter: Option<&str>) -> Result<(Storage, Vec<FoundFile>)> {
+    let (root, glob) = split_glob(path);
+    let storage = Storage::existing(root)?;
+    let glob = glob.map(matcher).transpose()?;
+    let filter = filter.map(matcher).transpose()?;
+    let store = storage.object_store();
+    let prefix = storage.location("");
+    let failed = |source| LakeError::Storage { action: "can't list", path: path.to_owned(), source };
+    let mut found = Vec::new();
+    let mut objects = store.list(Some(&prefix));
+    while let Some(object) = objects.try_next().await.map_err(failed)? {
+        let below: Vec<String> =
+            object.location.prefix_match(&prefix).into_iter().flatten().map(|part| part.as_ref().to_owned()).collect();
+        let name = below.last().cloned().unwrap_or_default();
+        let hidden = below.iter().any(|part| part.starts_with(['.', '_']));
+        let wanted = glob.as_ref().is_none_or(|glob| glob.is_match(below.join("/")))
+            && filter.as_ref().is_none_or(|filter| filter.is_match(&name));
+        if !hidden && wanted {
+            let path = storage.table_url(&below.join("/")).to_string();
+            found.push(FoundFile {
+                location: object.location,
+                path,
+                size: object.size,
+                modified: object.last_modified,
+            });
+        }
+    }
+    found.sort_by(|a, b| (a.modified, &a.path).cmp(&(b.modified, &b.path)));
+    Ok((storage, found))
+}
+
+/// The columns of decoded files: the records', then `_metadata`.
+#[must_use]
+pub fn file_schema(columns: &SchemaRef) -> SchemaRef {
+    let metadata = Arc::new(Field::new(METADATA, DataType::Struct(metadata_fields()), true));
+    Arc::new(Schema::new(columns.fields().iter().cloned().chain([metadata]).collect::<Vec<_>>()))
+}
+
+/// The beginning of a file, decompressed, to infer columns from; whole lines only.
+///
+/// # Errors
+/// `Unavailable` when the file can't be read.
+pub async fn read_sample(store: &Arc<dyn ObjectStore>, file: &FoundFile) -> Result<Vec<u8>> {
+    let end = file.size.min(1 << 20);
+    let bytes = store.get_range(&file.location, 0..end).await.map_err(|source| unreadable(file, source))?;
+    let mut text = Vec::new();
+    if is_gzip(file) {
+        let outcome = MultiGzDecoder::new(bytes.as_ref()).take(CHUNK as u64).read_to_end(&mut text);
+        tracing::debug!(file = file.path, whole = outcome.is_ok(), "sampled");
+    } else {
+        text.extend_from_slice(&bytes);
+    }
+    if end < file.size {
+        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        text.truncate(whole);
+    }
+    Ok(text.strip_prefix(b"\xef\xbb\xbf").map_or_else(|| text.clone(), <[u8]>::to_vec))
+}
+
+/// Decodes one file on a thread that may block.
+#[derive(Debug)]
+pub struct FileDecoder {
+    /// Where files are.
+    pub store: Arc<dyn ObjectStore>,
+    /// The runtime that reads for the thread.
+    pub runtime: tokio::runtime::Handle,
+    /// How records are decoded.
+    pub read: ReadOptions,
+    /// Columns wanted.
+    pub columns: SchemaRef,
+    /// Limits.
+    pub limits: DecodeLimits,
+}
+
+impl FileDecoder {
+    /// Hands out rows and bad records as they come, until the consumer says that it has enough
+    /// (`false`). A compressed file is checked to its end before any row is handed out: one that is
+    /// cut short or corrupt becomes one bad record.
+    ///
+    /// # Errors
+    /// `Unavailable` when the file can't be read.
+    pub fn decode(&self, file: &FoundFile, mut emit: impl FnMut(RecordBatch, Vec<BadRecord>) -> bool) -> Result<()> {
+        if is_gzip(file)
+            && let Some(reason) = self.verify(file)?
+        {
+            let bad = BadRecord { reason, raw: Bytes::new(), position: file.path.clone(), origin: origin(file) };
+            emit(RecordBatch::new_empty(file_schema(&self.columns)), vec![bad]);
+            return Ok(());
+        }
+        if is_gzip(file) {
+            self.chunks(file, MultiGzDecoder::new(self.reader(file)), &mut emit)
+        } else {
+            self.chunks(file, self.reader(file), &mut emit)
+        }
+    }
+
+    /// Why a compressed file isn't whole, if it isn't.
+    fn verify(&self, file: &FoundFile) -> Result<Option<String>> {
+        let mut decoder = MultiGzDecoder::new(self.reader(file));
+        let limit = file.size.max(1).saturating_mul(self.limits.ratio).max(CHUNK as u64);
+        let mut buffer = vec![0; 1 << 16];
+        let mut total = 0_u64;
+        loop {
+            match decoder.read(&mut buffer) {
+                Ok(0) => return Ok(None),
+                Ok(read) => total += read as u64,
+                Err(error) if decoder.get_ref().failed => return Err(self.reading(file, &error)),
+                Err(error) => return Ok(Some(format!("the compressed file can't be read to its end: {error}"))),
+            }
+            if total > limit {
+                return Ok(Some(format!("the file grows to more than {} times its size", self.limits.ratio)));
+            }
+        }
+    }
+
+    fn chunks(
+        &self,
+        file: &FoundFile,
+        mut input: impl Read,
+        emit: &mut impl FnMut(RecordBatch, Vec<BadRecord>) -> bool,
+    ) -> Result<()> {
+        let mut state = Chunks { decoder: None, line: 1, text: Vec::with_capacity(CHUNK * 2) };
+        let mut first = true;
+        loop {
+            let filled = state.text.len();
+            let read = input
+                .by_ref()
+                .take(CHUNK as u64)
+                .read_to_end(&mut state.text)
+                .map_err(|error| self.reading(file, &error))?;
+            if first && state.text.starts_with(b"\xef\xbb\xbf") {
+                state.text.drain(..3);
+            }
+            first = false;
+            let last = read == 0;
+            let end = if last { Some(state.text.len()) } else { last_end(&state.text, &self.read.format) };
+            let Some(end) = end else {
+                if filled > self.limits.record_bytes.max(CHUNK) * 2 {
+                    return self.oversized(file, &state, emit);
+                }
+                continue;
+            };
+            if !self.emit(file, &mut state, end, emit)? || last {
+                return Ok(());
+            }
+        }
+    }
+
+    /// A record that is larger than memory allows ends its file.
+    fn oversized(
+        &self,
+        file: &FoundFile,
+        state: &Chunks,
+        emit: &mut impl FnMut(RecordBatch, Vec<BadRecord>) -> bool,
+    ) -> Result<()> {
+        let raw = Bytes::copy_from_slice(&state.text[..self.limits.record_bytes.min(state.text.len())]);
+        let reason = format!(
+            "the record is larger than {} bytes; it and the rest of the file aren't read",
+            self.limits.record_bytes
+        );
+        let bad = BadRecord { reason, raw, position: format!("{}:{}", file.path, state.line), origin: origin(file) };
+        emit(RecordBatch::new_empty(file_schema(&self.columns)), vec![bad]);
+        Ok(())
+    }
+
+    fn emit(
+        &self,
+        file: &FoundFile,
+        state: &mut Chunks,
+        end: usize,
+        emit: &mut impl FnMut(RecordBatch, Vec<BadRecord>) -> bool,
+    ) -> Result<bool> {
+        let text = &state.text[..end];
+        let mut records = cut(text, &self.read.format, &mut state.line);
+        if state.decoder.is_none() && !records.is_empty() {
+            state.decoder = Some(self.decoder(text, &mut records));
+        }
+        let Some(decoder) = &state.decoder else {
+            state.text.drain(..end);
+            return Ok(true);
+        };
+        let bulk = decoder.decode(text, &records, self.limits.record_bytes)?;
+        let bad = bulk.bad.into_iter().map(|(index, reason)| {
+            let record = &records[index];
+            let raw = &text[record.range.clone()];
+            let raw = Bytes::copy_from_slice(&raw[..raw.len().min(self.limits.record_bytes)]);
+            BadRecord { reason, raw, position: format!("{}:{}", file.path, record.line), origin: origin(file) }
+        });
+        let more = emit(with_metadata(bulk.rows, file)?, bad.collect());
+        state.text.drain(..end);
+        Ok(more)
+    }
+
+    /// The decoder of a file; a CSV header is taken off the records. Where it names every wanted
+    /// column, columns are found by name, else by position.
+    fn decoder(&self, text: &[u8], records: &mut Vec<super::records::Record>) -> Decoder {
+        let mut decoder = Decoder::new(&self.read.format, &self.columns);
+        let Format::Csv(options @ CsvOptions { header: true, .. }) = &self.read.format else { return decoder };
+        let header = records.remove(0);
+        let names = header_names(&text[header.range], options);
+        let all = self.columns.fields().iter().all(|field| names.contains(field.name()));
+        if all {
+            let field = |name: &String| match self.columns.field_with_name(name) {
+                Ok(field) => field.clone(),
+                Err(_) => Field::new(name, DataType::Utf8, true),
+            };
+            let fields: Vec<Field> = names.iter().map(field).collect();
+            if fields.iter().ne(self.columns.fields().iter().map(AsRef::as_ref)) {
+                decoder.input = Arc::new(Schema::new(fields));
+            }
+        }
+        decoder
+    }
+
+    fn reader(&self, file: &FoundFile) -> RangeReader {
+        RangeReader {
+            store: Arc::clone(&self.store),
+            runtime: self.runtime.clone(),
+            location: file.location.clone(),
+            size: file.size,
+            at: 0,
+            buffer: Bytes::new(),
+            failed: false,
+        }
+    }
+
+    fn reading(&self, file: &FoundFile, error: &std::io::Error) -> LakeError {
+        let source = object_store::Error::Generic { store: "files", source: error.to_string().into() };
+        unreadable(file, source)
+    }
+}
+
+/// What goes from one chunk of a file to the next.
+struct Chunks {
+    decoder: Option<Decoder>,
+    line: u64,
+    text: Vec<u8>,
+}
+
+/// Reads an object in ranges.
+struct RangeReader {
+    store: Arc<dyn ObjectStore>,
+    runtime: tokio::runtime::Handle,
+    location: Path,
+    size: u64,
+    at: u64,
+    buffer: Bytes,
+    failed: bool,
+}
+
+impl BufRead for RangeReader {
+    fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
+        if self.buffer.is_empty() && self.at < self.size {
+            let end = (self.at + CHUNK as u64).min(self.size);
+            let range = self.runtime.block_on(self.store.get_range(&self.location, self.at..end));
+            self.failed = range.is_err();
+            self.buffer = range.map_err(std::io::Error::other)?;
+            self.at = end;
+        }
+        Ok(&self.buffer)
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.buffer.advance(amount);
+    }
+}
+
+impl Read for RangeReader {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        let available = self.fill_buf()?;
+        let length = available.len().min(into.len());
+        into[..length].copy_from_slice(&available[..length]);
+        self.consume(length);
+        Ok(length)
+    }
+}
+
+fn metadata_fields() -> Fields {
+    Fields::from(vec![
+        Field::new("file_path", DataType::Utf8, true),
+        Field::new("file_name", DataType::Utf8, true),
+        Field::new("file_size", DataType::Int64, true),
+        Field::new("file_modification_time", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true),
+    ])
+}
+
+fn with_metadata(rows: RecordBatch, file: &FoundFile) -> Result<RecordBatch> {
+    let count = rows.num_rows();
+    let name = file.path.rsplit('/').next().unwrap_or_default();
+    let size = i64::try_from(file.size).unwrap_or(i64::MAX);
+    let values: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from_iter_values(std::iter::repeat_n(file.path.as_str(), count))),
+        Arc::new(StringArray::from_iter_values(std::iter::repeat_n(name, count))),
+        Arc::new(Int64Array::from_value(size, count)),
+        Arc::new(TimestampMicrosecondArray::from_value(file.modified.timestamp_micros(), count).with_timezone("UTC")),
+    ];
+    let metadata = StructArray::try_new(metadata_fields(), values, None).map_err(LakeError::arrow)?;
+    let schema = file_schema(&rows.schema());
+    let columns = rows.columns().iter().cloned().chain([Arc::new(metadata) as ArrayRef]).collect();
+    RecordBatch::try_new(schema, columns).map_err(LakeError::arrow)
+}
+
+fn header_names(header: &[u8], options: &CsvOptions) -> Vec<String> {
+    let format = arrow::csv::reader::Format::default()
+        .with_header(true)
+        .with_delimiter(options.separator)
+        .with_quote(options.quote);
+    let names = format
+        .infer_schema(header, Some(0))
+        .map(|(schema, _)| schema.fields().iter().map(|field| field.name().clone()).collect());
+    names.unwrap_or_default()
+}
+
+fn origin(file: &FoundFile) -> Origin {
+    Origin::File { path: file.path.clone(), size: file.size, modified: file.modified }
+}
+
+fn is_gzip(file: &FoundFile) -> bool {
+    file.location.as_ref().ends_with(".gz")
+}
+
+fn unreadable(file: &FoundFile, source: object_store::Error) -> LakeError {
+    LakeError::Storage { action: "can't read", path: file.path.clone(), source }
+}
+
+/// The folder before the first part with a glob, and the glob from there on.
+fn split_glob(path: &str) -> (&str, Option<&str>) {
+    let Some(special) = path.find(['*', '?', '[', '{']) else { return (path, None) };
+    match path[..special].rfind('/') {
+        Some(slash) => (&path[..slash], Some(&path[slash + 1..])),
+        None => (".", Some(path)),
+    }
+}
+
+fn matcher(glob: &str) -> Result<globset::GlobMatcher> {
+    let built = globset::GlobBuilder::new(glob).literal_separator(true).build();
+    built.map(|glob| glob.compile_matcher()).map_err(|error| LakeError::Configuration {
+        message: format!("glob `{glob}`: {error}"),
+        help: "write ?, *, [abc] or {ab,cd}".into(),
+    })
+}

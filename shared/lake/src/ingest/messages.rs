@@ -1,0 +1,126 @@
+//! Messages to rows.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BinaryArray, RecordBatch, StringArray, StructArray, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
+use headwater_core::model::{Format, ReadOptions};
+use headwater_core::provenance::METADATA;
+use headwater_core::trigger::Message;
+
+use super::decode::Decoder;
+use super::records::cut;
+use super::{BadRecord, DecodeLimits, Origin};
+use crate::error::{LakeError, Result};
+
+/// `_metadata` of a row that came in a message.
+fn metadata_fields() -> Fields {
+    Fields::from(vec![
+        Field::new("message_id", DataType::Utf8, true),
+        Field::new("enqueued_time", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true),
+        Field::new("source", DataType::Utf8, true),
+        Field::new("attributes", DataType::Utf8, true),
+    ])
+}
+
+/// The columns of decoded messages: the body's, then `_metadata` (message id, time of sending,
+/// source, attributes as JSON), which is the same on each redelivery.
+#[must_use]
+pub fn message_schema(columns: &SchemaRef) -> SchemaRef {
+    let metadata = Arc::new(Field::new(METADATA, DataType::Struct(metadata_fields()), true));
+    Arc::new(Schema::new(columns.fields().iter().cloned().chain([metadata]).collect::<Vec<_>>()))
+}
+
+/// Decodes messages; a body may hold several records, one a line.
+///
+/// # Errors
+/// `Internal` only: what can't be decoded is returned.
+pub fn decode_messages(
+    messages: &[Message],
+    source: &str,
+    read: &ReadOptions,
+    columns: &SchemaRef,
+    limits: DecodeLimits,
+) -> Result<(RecordBatch, Vec<BadRecord>)> {
+    if read.format == Format::Raw {
+        let bodies = BinaryArray::from_iter_values(messages.iter().map(|message| message.body.as_ref()));
+        let owners: Vec<usize> = (0..messages.len()).collect();
+        return Ok((with_metadata(vec![Arc::new(bodies)], &owners, messages, source, columns)?, Vec::new()));
+    }
+    let mut text = Vec::with_capacity(messages.iter().map(|message| message.body.len() + 1).sum());
+    let (mut records, mut owners, mut bad) = (Vec::new(), Vec::new(), Vec::new());
+    for (owner, message) in messages.iter().enumerate() {
+        let offset = text.len();
+        let body = message.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&message.body);
+        text.extend_from_slice(body);
+        text.push(b'\n');
+        let mut line = 1;
+        let mut cut = cut(body, &read.format, &mut line);
+        if cut.is_empty() {
+            bad.push(bad_record(message, source, 1, "the message is empty".into(), &message.body));
+        }
+        for record in &mut cut {
+            record.range = record.range.start + offset..record.range.end + offset;
+        }
+        owners.extend(std::iter::repeat_n(owner, cut.len()));
+        records.append(&mut cut);
+    }
+    let bulk = Decoder::new(&read.format, columns).decode(&text, &records, limits.record_bytes)?;
+    for (index, reason) in bulk.bad {
+        let raw = &text[records[index].range.clone()];
+        bad.push(bad_record(
+            &messages[owners[index]],
+            source,
+            records[index].line,
+            reason,
+            &raw[..raw.len().min(limits.record_bytes)],
+        ));
+    }
+    let good: Vec<usize> = bulk.good.iter().map(|index| owners[*index]).collect();
+    Ok((with_metadata(bulk.rows.columns().to_vec(), &good, messages, source, columns)?, bad))
+}
+
+/// Bodies to infer a schema from.
+#[must_use]
+pub fn sample_messages(messages: &[Message]) -> Vec<u8> {
+    let mut sample = Vec::new();
+    for message in messages.iter().take(1_000) {
+        sample.extend_from_slice(&message.body);
+        sample.push(b'\n');
+    }
+    sample
+}
+
+fn with_metadata(
+    mut columns: Vec<ArrayRef>,
+    owners: &[usize],
+    messages: &[Message],
+    source: &str,
+    schema: &SchemaRef,
+) -> Result<RecordBatch> {
+    let of = |owner: &usize| &messages[*owner];
+    let ids = StringArray::from_iter_values(owners.iter().map(|owner| of(owner).id.as_str()));
+    let times = TimestampMicrosecondArray::from_iter_values(
+        owners.iter().map(|owner| of(owner).enqueued_at.timestamp_micros()),
+    );
+    let sources = StringArray::from_iter_values(owners.iter().map(|_| source));
+    let attributes: StringArray = owners.iter().map(|owner| attributes(of(owner))).collect();
+    let values: Vec<ArrayRef> =
+        vec![Arc::new(ids), Arc::new(times.with_timezone("UTC")), Arc::new(sources), Arc::new(attributes)];
+    columns.push(Arc::new(StructArray::try_new(metadata_fields(), values, None).map_err(LakeError::arrow)?));
+    RecordBatch::try_new(message_schema(schema), columns).map_err(LakeError::arrow)
+}
+
+fn attributes(message: &Message) -> Option<String> {
+    (!message.attributes.is_empty()).then(|| serde_json::to_string(&message.attributes).unwrap_or_default())
+}
+
+fn bad_record(message: &Message, source: &str, line: u64, reason: String, raw: &[u8]) -> BadRecord {
+    let origin = Origin::Message {
+        id: message.id.clone(),
+        enqueued_at: message.enqueued_at,
+        source: source.to_owned(),
+        attributes: attributes(message),
+    };
+    BadRecord { reason, raw: bytes::Bytes::copy_from_slice(raw), position: format!("{}:{line}", message.id), origin }
+}
