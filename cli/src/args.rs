@@ -72,6 +72,10 @@ pub(crate) enum Command {
     /// Check the project: all findings at once, then the graph
     #[command(after_help = "Examples:\n  headwater validate\n  headwater validate --mermaid > graph.mmd")]
     Validate(ValidateArguments),
+    /// Send recorded events to a source, as they might have come
+    #[command(after_help = "Examples:\n  headwater replay events.ndjson.gz --to flights\n  \
+                      headwater replay events.ndjson --to flights --speed 60 --seed 7 --duplicates 0.05 --disorder 200")]
+    Replay(ReplayArguments),
     /// Show each dataset's and source's state
     Status,
     /// Show what was committed, newest first
@@ -79,6 +83,8 @@ pub(crate) enum Command {
     Events(EventsArguments),
     /// Show what a dataset is made from, and what is made from it
     Lineage(LineageArguments),
+    /// Send the dead letters of sources to their queues again, with all their tries
+    Redrive(RedriveArguments),
     /// Print a completion script
     #[command(
         after_help = "Example:\n  headwater completion bash > ~/.local/share/bash-completion/completions/headwater"
@@ -101,6 +107,43 @@ pub(crate) struct ValidateArguments {
     pub(crate) mermaid: bool,
 }
 
+/// Arguments of `replay`.
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArguments {
+    /// Recorded events: one a line, plain or gzip; `-` reads standard input
+    pub(crate) file: PathBuf,
+    /// Source to send them to, as in read_events('SOURCE')
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) to: String,
+    /// Times as fast as recorded [default: as fast as possible]
+    #[arg(long, value_name = "FACTOR", value_parser = positive)]
+    pub(crate) speed: Option<f64>,
+    /// Field that holds an event's time [default: event_time, timestamp and the like]
+    #[arg(long, value_name = "FIELD")]
+    pub(crate) time: Option<String>,
+    /// Makes what follows repeatable: same seed, same sends
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Share of events sent twice
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    pub(crate) duplicates: f64,
+    /// Events move at most so many places from their order
+    #[arg(long, value_name = "EVENTS", default_value_t = 0)]
+    pub(crate) disorder: u32,
+    /// Share of events held back
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    pub(crate) delay: f64,
+    /// Seconds of event time that those are held back
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) delay_by: u64,
+    /// Share of events that are broken on the way
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    pub(crate) corruption: f64,
+    /// Send everything so many times
+    #[arg(long, value_name = "TIMES", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) repeat: u32,
+}
+
 /// Arguments of `events`.
 #[derive(Debug, Args)]
 pub(crate) struct EventsArguments {
@@ -119,9 +162,31 @@ pub(crate) struct LineageArguments {
     pub(crate) dataset: Option<String>,
 }
 
+/// Arguments of `redrive`.
+#[derive(Debug, Args)]
+pub(crate) struct RedriveArguments {
+    /// Source [default: all]
+    pub(crate) source: Option<String>,
+}
+
 /// Arguments of `completion`.
 #[derive(Debug, Args)]
 pub(crate) struct CompletionArguments {
     /// Shell to write it for
     pub(crate) shell: Shell,
+}
+
+/// A share of all events.
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
+        Ok(_) | Err(_) => Err("give a share between 0 and 1, such as 0.05".to_owned()),
+    }
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value > 0.0 && value.is_finite() => Ok(value),
+        Ok(_) | Err(_) => Err("give a number above 0, such as 60".to_owned()),
+    }
 }

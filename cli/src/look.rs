@@ -101,20 +101,17 @@ impl Look {
         mains.flat_map(|main| [main.name.clone(), main.name.quarantine(), main.name.late()]).collect()
     }
 
-    /// The queue of an event source, if anything was sent to it yet.
-    pub(crate) fn queue(&self, source: &EventSource) -> Result<Option<Spool>> {
+    /// The queue of an event source; made if there is none.
+    pub(crate) fn open_queue(&self, source: &EventSource) -> Result<Spool> {
         let EventSource::Spool { path, visibility_timeout, max_receive_count } = source;
-        let folder = below(&self.folder, path);
         let options = SpoolOptions { visibility_timeout: *visibility_timeout, max_receive_count: *max_receive_count };
-        if folder.is_dir() { Ok(Some(Spool::open(folder, options)?)) } else { Ok(None) }
+        Ok(Spool::open(below(&self.folder, path), options)?)
     }
 
     /// How many messages wait at a source.
     pub(crate) fn depth(&self, source: &EventSource, now: DateTime<Utc>) -> Result<Depth> {
-        match self.queue(source)? {
-            Some(spool) => Ok(spool.depth(now)?),
-            None => Ok(Depth::default()),
-        }
+        let EventSource::Spool { path, .. } = source;
+        if below(&self.folder, path).is_dir() { Ok(self.open_queue(source)?.depth(now)?) } else { Ok(Depth::default()) }
     }
 }
 

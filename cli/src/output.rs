@@ -66,6 +66,11 @@ impl Output {
         let line = if self.colored { format!("\n\u{1b}[1m{text}\u{1b}[0m") } else { format!("\n{text}") };
         self.note(&line)
     }
+
+    /// Whether progress is drawn: for people who look at a terminal.
+    pub(crate) fn shows_progress(&self) -> bool {
+        !self.quiet && io::stderr().is_terminal()
+    }
 }
 
 fn closed(error: io::Error) -> Failure {

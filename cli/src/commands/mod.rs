@@ -4,6 +4,8 @@ mod completion;
 mod events;
 mod init;
 mod lineage;
+mod redrive;
+mod replay;
 mod status;
 mod validate;
 
@@ -25,6 +27,8 @@ pub(crate) fn execute(arguments: Arguments, output: &Output) -> Result<Exit> {
         Command::Completion(completion) => completion::execute(&completion, output),
         Command::Validate(validate) => validate::execute(&validate, project, output),
         Command::Lineage(lineage) => lineage::execute(&lineage, project, output),
+        Command::Replay(replay) => wait(async { replay::execute(replay, &look(project)?, output).await }),
+        Command::Redrive(redrive) => redrive::execute(&redrive, &look(project)?, output),
         Command::Status => wait(async { status::execute(&look(project)?, Utc::now(), output).await }),
         Command::Events(events) => wait(async { events::execute(&events, &look(project)?, output).await }),
     }

@@ -88,6 +88,24 @@ async fn a_message_worth_a_redelivery_is_tried_once_an_update_and_stays() {
 }
 
 #[tokio::test]
+async fn messages_stay_hidden_from_others_while_they_are_worked_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut host = host(folder.path());
+    let options = SpoolOptions { visibility_timeout: Duration::from_millis(400), max_receive_count: 5 };
+    host.queues[0].spool = Spool::open(folder.path().join("spool"), options).unwrap();
+    host.pace.batch_messages = 5;
+    let handler = async |seen: Spool| {
+        tokio::time::sleep(Duration::from_millis(900)).await;
+        assert_eq!(seen.receive(5, u64::MAX, Utc::now()).unwrap(), []);
+        Report::default()
+    };
+    let spool = host.queues[0].spool.clone();
+    let handler = |_: FunctionKind, _: Trigger| handler(spool.clone());
+    host.update(&ALL[..1], &handler, &|_| {}).await.unwrap();
+    assert_eq!(spool.depth(Utc::now()).unwrap(), crate::spool::Depth::default());
+}
+
+#[tokio::test]
 async fn a_function_is_woken_until_it_commits_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let host = Host { reads_files: true, ..host(folder.path()) };

@@ -136,6 +136,12 @@ impl Spool {
         &self.inner.folder
     }
 
+    /// How it treats its messages.
+    #[must_use]
+    pub fn options(&self) -> &SpoolOptions {
+        &self.inner.options
+    }
+
     /// Sends messages, all or none of them; they are on disk when this returns. One call costs one
     /// file, so many messages a call are cheap.
     ///
