@@ -76,6 +76,16 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  headwater replay events.ndjson.gz --to flights\n  \
                       headwater replay events.ndjson --to flights --speed 60 --seed 7 --duplicates 0.05 --disorder 200")]
     Replay(ReplayArguments),
+    /// Bring all tables up to date
+    #[command(
+        after_help = "Examples:\n  headwater run\n  headwater run --watch\n  headwater run --select flights,airports\n  \
+                      headwater run --full-refresh=flights   # only these, from the start\n  \
+                      headwater run --full-refresh           # everything, from the start"
+    )]
+    Run(RunArguments),
+    /// Query the datasets
+    #[command(after_help = "Example:\n  headwater query 'SELECT carrier, count(*) FROM flights GROUP BY carrier'")]
+    Query(QueryArguments),
     /// Show each dataset's and source's state
     Status,
     /// Show what was committed, newest first
@@ -85,6 +95,8 @@ pub(crate) enum Command {
     Lineage(LineageArguments),
     /// Send the dead letters of sources to their queues again, with all their tries
     Redrive(RedriveArguments),
+    /// Rewrite small files as larger ones and make checkpoints
+    Compact(CompactArguments),
     /// Print a completion script
     #[command(
         after_help = "Example:\n  headwater completion bash > ~/.local/share/bash-completion/completions/headwater"
@@ -105,6 +117,23 @@ pub(crate) struct ValidateArguments {
     /// Print the graph as a Mermaid flowchart
     #[arg(long)]
     pub(crate) mermaid: bool,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// Keep going: work as events and files arrive
+    #[arg(long, short)]
+    pub(crate) watch: bool,
+    /// Only these datasets
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) select: Vec<String>,
+    /// Empty these datasets, or all, and compute them from the start
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', num_args = 0.., require_equals = true, default_missing_value = "")]
+    pub(crate) full_refresh: Option<Vec<String>>,
+    /// Rows of each gold table to show at the end
+    #[arg(long, value_name = "ROWS", default_value_t = 5)]
+    pub(crate) preview: usize,
 }
 
 /// Arguments of `replay`.
@@ -144,6 +173,16 @@ pub(crate) struct ReplayArguments {
     pub(crate) repeat: u32,
 }
 
+/// Arguments of `query`.
+#[derive(Debug, Args)]
+pub(crate) struct QueryArguments {
+    /// One SELECT; `-` reads it from standard input
+    pub(crate) sql: String,
+    /// Rows to print at most; 0 for all
+    #[arg(long, value_name = "ROWS", default_value_t = 100)]
+    pub(crate) limit: usize,
+}
+
 /// Arguments of `events`.
 #[derive(Debug, Args)]
 pub(crate) struct EventsArguments {
@@ -160,6 +199,16 @@ pub(crate) struct EventsArguments {
 pub(crate) struct LineageArguments {
     /// Dataset to look from [default: the whole graph]
     pub(crate) dataset: Option<String>,
+}
+
+/// Arguments of `compact`.
+#[derive(Debug, Args)]
+pub(crate) struct CompactArguments {
+    /// Datasets [default: all]
+    pub(crate) names: Vec<String>,
+    /// Show the tables and their small files, and change nothing
+    #[arg(long)]
+    pub(crate) explain: bool,
 }
 
 /// Arguments of `redrive`.

@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod failure;
+mod host;
 mod look;
 mod output;
 mod project;

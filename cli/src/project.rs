@@ -35,6 +35,11 @@ impl Loaded {
 
 /// Reads and checks the project in `folder`, or in the nearest folder upward from here that has one.
 pub(crate) fn load(folder: Option<&Path>) -> Result<Loaded> {
+    load_with(folder, None)
+}
+
+/// The same, with one more file of definitions.
+pub(crate) fn load_with(folder: Option<&Path>, more: Option<Arc<SourceFile>>) -> Result<Loaded> {
     let folder = match folder {
         Some(folder) => folder.to_owned(),
         None => config::find_project(Path::new("."))?,
@@ -42,6 +47,7 @@ pub(crate) fn load(folder: Option<&Path>) -> Result<Loaded> {
     let read = config::load_project(&folder, &config::environment())?;
     let sound = !read.has_errors();
     let mut loaded = Loaded { folder, files: read.files, pipeline: None, findings: read.diagnostics };
+    loaded.files.extend(more);
     if let Some(project) = &read.project {
         let built = graph::build(project, &loaded.files);
         loaded.findings.extend(built.diagnostics);

@@ -1,11 +1,14 @@
 //! The commands, one file each.
 
+mod compact;
 mod completion;
 mod events;
 mod init;
 mod lineage;
+mod query;
 mod redrive;
 mod replay;
+mod run;
 mod status;
 mod validate;
 
@@ -29,6 +32,9 @@ pub(crate) fn execute(arguments: Arguments, output: &Output) -> Result<Exit> {
         Command::Lineage(lineage) => lineage::execute(&lineage, project, output),
         Command::Replay(replay) => wait(async { replay::execute(replay, &look(project)?, output).await }),
         Command::Redrive(redrive) => redrive::execute(&redrive, &look(project)?, output),
+        Command::Run(run) => wait(async { run::execute(&run, project, output).await }),
+        Command::Query(query) => wait(async { query::execute(&query, project, output).await }),
+        Command::Compact(compact) => wait(async { compact::execute(&compact, project, output).await }),
         Command::Status => wait(async { status::execute(&look(project)?, Utc::now(), output).await }),
         Command::Events(events) => wait(async { events::execute(&events, &look(project)?, output).await }),
     }

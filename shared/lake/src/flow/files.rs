@@ -152,14 +152,14 @@ impl FlowRun<'_> {
         batch.txns.extend(marks);
     }
 
-    async fn is_rowless(&self, main: Option<&Table>, path: &str) -> Result<bool> {
+    pub(super) async fn is_rowless(&self, main: Option<&Table>, path: &str) -> Result<bool> {
         match main {
             Some(table) => Ok(table.transaction(&self.rowless_app_id(path)).await?.is_some_and(|mark| mark > 0)),
             None => Ok(false),
         }
     }
 
-    fn rowless_app_id(&self, path: &str) -> String {
+    pub(super) fn rowless_app_id(&self, path: &str) -> String {
         format!("{}/file/{path}", self.lake.app_id(self.flow))
     }
 

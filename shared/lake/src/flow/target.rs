@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use headwater_core::model::Dataset;
+use headwater_core::model::{Dataset, FlowKind};
 use headwater_core::provenance::EVENT_TIME;
 
 use super::FlowRun;
@@ -42,7 +42,12 @@ impl FlowRun<'_> {
         remembered: Option<(String, String)>,
     ) -> Result<TablePlan> {
         let given = without_hidden(&storable_schema(query_schema));
-        let schema = target_schema(self.dataset, pinned.main.as_ref(), &given)?;
+        let replaced = match &pinned.main {
+            Some(table) => self.flow.kind == FlowKind::Materialize || table.files()?.is_empty(),
+            None => true,
+        };
+        let existing = pinned.main.as_ref().filter(|_| !replaced);
+        let schema = target_schema(self.dataset, existing, &given)?;
         Ok(TablePlan {
             path: self.lake.table_path(&self.flow.target)?,
             schema,
@@ -82,14 +87,20 @@ impl TablePlan {
                 comment: self.comment.clone(),
             });
         };
-        let adds = self.schema.fields().iter().any(|field| table.schema().column_with_name(field.name()).is_none());
+        let present = table.schema();
+        let differs = present.fields().len() != self.schema.fields().len()
+            || !self.schema.fields().iter().all(|field| {
+                present
+                    .field_with_name(field.name())
+                    .is_ok_and(|old| old.data_type().equals_datatype(field.data_type()))
+            });
         let configuration: BTreeMap<String, String> = self
             .configuration
             .iter()
             .filter(|(key, value)| table.property(key).as_ref() != Some(value))
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect();
-        (adds || !configuration.is_empty())
+        (differs || !configuration.is_empty())
             .then(|| SchemaChange::SetColumns { schema: Arc::clone(&self.schema), configuration })
     }
 }

@@ -1,0 +1,67 @@
+//! `headwater compact`: small files to large ones.
+
+use std::path::Path;
+
+use headwater_core::name::DatasetName;
+use headwater_core::report::Outcome;
+use headwater_core::trigger::{Cause, Trigger};
+use headwater_lake::lake::Lake;
+
+use crate::args::CompactArguments;
+use crate::failure::{Exit, Result};
+use crate::output::Output;
+use crate::project;
+use crate::render::{self, listing::Listing};
+
+pub(crate) async fn execute(arguments: &CompactArguments, project: Option<&Path>, output: &Output) -> Result<Exit> {
+    let (pipeline, folder) = project::load(project)?.into_pipeline()?;
+    let lake = Lake::open(pipeline, &folder)?;
+    let names: Vec<DatasetName> = arguments.names.iter().map(|name| DatasetName::from(name.clone())).collect();
+    for name in &names {
+        lake.table_path(name)?;
+    }
+    if arguments.explain {
+        return explain(&lake, &names, output).await;
+    }
+    let report = headwater_compact::handle(&lake, Trigger::new(Cause::Timer(names))).await;
+    if report.flows.is_empty() {
+        output.note("nothing to do: no table has enough small files, and no checkpoint is due")?;
+        return Ok(Exit::Done);
+    }
+    let flows = &report.flows;
+    let rows = Listing::default()
+        .text("table", flows.iter().map(|flow| Some(flow.target.to_string())))
+        .text("step", flows.iter().map(|flow| Some(flow.flow.to_string())))
+        .number("files before", flows.iter().map(|flow| Some(flow.files_removed)))
+        .number("files after", flows.iter().map(|flow| Some(flow.files_added)))
+        .bytes("bytes", flows.iter().map(|flow| Some(flow.bytes_added)))
+        .text("outcome", flows.iter().map(|flow| Some(words(&flow.outcome))))
+        .rows();
+    output.print(&render::rows(&rows, output)?)?;
+    Ok(if report.is_success() { Exit::Done } else { Exit::Failed })
+}
+
+async fn explain(lake: &Lake, names: &[DatasetName], output: &Output) -> Result<Exit> {
+    let plans = lake.plan_compaction(names).await?;
+    let rows = Listing::default()
+        .text("table", plans.iter().map(|plan| Some(plan.dataset.to_string())))
+        .number("files", plans.iter().map(|plan| Some(plan.files as u64)))
+        .number("to rewrite", plans.iter().map(|plan| Some(plan.rewritten as u64)))
+        .bytes("bytes", plans.iter().map(|plan| Some(plan.bytes)))
+        .number("files after", plans.iter().map(|plan| Some((plan.files - plan.rewritten + plan.bins) as u64)))
+        .rows();
+    output.print(&render::rows(&rows, output)?)?;
+    Ok(Exit::Done)
+}
+
+/// An outcome in words.
+pub(crate) fn words(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::NothingNew => "nothing new".into(),
+        Outcome::AlreadyApplied => "done before".into(),
+        Outcome::Committed { version } => format!("version {version}"),
+        Outcome::Retryable { reason } => format!("later: {reason}"),
+        Outcome::Skipped { upstream } => format!("skipped: {upstream} failed"),
+        Outcome::Failed { kind, .. } => format!("failed ({kind})"),
+    }
+}

@@ -1,0 +1,255 @@
+//! `headwater run`: brings all tables up to date, once or for as long as it is let.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use headwater_core::error::ErrorKind;
+use headwater_core::graph::{self, Request};
+use headwater_core::model::{Dataset, FlowKind, Pipeline};
+use headwater_core::name::DatasetName;
+use headwater_core::report::{ExpectationCount, FlowReport, Outcome, Report, Rows as Counts};
+use headwater_core::trigger::Trigger;
+use headwater_lake::lake::Lake;
+use headwater_runtime::local::{FunctionKind, Progress, stop_on_signals};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::compact::words;
+use crate::args::{Format, RunArguments};
+use crate::failure::{Exit, Result};
+use crate::host::{ALL, dispatch, host};
+use crate::look::Look;
+use crate::output::Output;
+use crate::project;
+use crate::render::{self, Rows, listing::Listing};
+
+pub(crate) async fn execute(arguments: &RunArguments, project: Option<&Path>, output: &Output) -> Result<Exit> {
+    let (pipeline, folder) = project::load(project)?.into_pipeline()?;
+    let request = Request {
+        select: arguments.select.clone(),
+        full_refresh: arguments.full_refresh.iter().flatten().filter(|name| !name.is_empty()).cloned().collect(),
+        full_refresh_all: arguments.full_refresh.as_ref().is_some_and(|names| names.iter().all(String::is_empty)),
+    };
+    let selection = graph::select(&pipeline, &request)?;
+    let lake = Arc::new(Lake::open(pipeline.clone(), &folder)?);
+    let named = !request.full_refresh_all;
+    for dataset in selection.full_refresh.iter().filter(|dataset| named || lake.can_reset(dataset)) {
+        lake.full_refresh(dataset).await?;
+    }
+    let mut selected = pipeline.clone();
+    if !arguments.select.is_empty() {
+        selected
+            .flows
+            .retain(|flow| selection.refresh.contains(&flow.target) || selection.full_refresh.contains(&flow.target));
+    }
+    let lake = if arguments.select.is_empty() { lake } else { Arc::new(Lake::open(selected, &folder)?) };
+    let look = Look::new((pipeline, folder))?;
+    if arguments.watch { watch(&lake, &look, output).await } else { update(arguments, &lake, &look, output).await }
+}
+
+async fn update(arguments: &RunArguments, lake: &Arc<Lake>, look: &Look, output: &Output) -> Result<Exit> {
+    let bar = bar(output);
+    let landed = RefCell::new(0_u64);
+    let listener = |progress: Progress<'_>| draw(&bar, &landed, progress);
+    let handler = |function: FunctionKind, trigger: Trigger| dispatch(Arc::clone(lake), function, trigger);
+    let mut functions = ALL.to_vec();
+    if !arguments.select.is_empty() {
+        functions.retain(|function| *function != FunctionKind::Compact);
+    }
+    let report = host(look, lake)?.update(&functions, &handler, &listener).await;
+    bar.finish_and_clear();
+    let report = report?;
+    print(&report, lake, arguments.preview, output).await?;
+    Ok(exit(&report))
+}
+
+async fn watch(lake: &Arc<Lake>, look: &Look, output: &Output) -> Result<Exit> {
+    let stop = stop_on_signals()?;
+    let bar = bar(output);
+    let landed = RefCell::new(0_u64);
+    let listener = |progress: Progress<'_>| {
+        if let Progress::Finished { report, .. } = &progress {
+            report
+                .flows
+                .iter()
+                .filter(|flow| flow.outcome != Outcome::NothingNew)
+                .for_each(|flow| tell(&bar, flow, output));
+        }
+        draw(&bar, &landed, progress);
+    };
+    let handler = |function: FunctionKind, trigger: Trigger| dispatch(Arc::clone(lake), function, trigger);
+    host(look, lake)?.watch(&handler, &listener, stop).await;
+    bar.finish_and_clear();
+    Ok(Exit::Done)
+}
+
+/// One line a commit.
+fn tell(bar: &ProgressBar, flow: &FlowReport, output: &Output) {
+    let line = format!(
+        "{} {}: {} rows, {}",
+        chrono::Utc::now().format("%H:%M:%S"),
+        flow.target,
+        flow.rows.written,
+        words(&flow.outcome)
+    );
+    if bar.is_hidden() { output.complain(&line) } else { bar.println(line) }
+}
+
+fn bar(output: &Output) -> ProgressBar {
+    if output.quiet {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix:14} [{bar:30}] {pos}/{len} messages  {msg}") {
+        bar.set_style(style.progress_chars("█▉▊▋▌▍▎▏ "));
+    }
+    bar.enable_steady_tick(Duration::from_millis(120));
+    bar
+}
+
+fn draw(bar: &ProgressBar, landed: &RefCell<u64>, progress: Progress<'_>) {
+    match progress {
+        Progress::Started { function } => bar.set_prefix(function.name()),
+        Progress::Received { source, messages, waiting, .. } => {
+            let mut landed = landed.borrow_mut();
+            *landed += messages;
+            bar.set_length(*landed + waiting);
+            bar.set_position(*landed);
+            bar.set_message(source.to_owned());
+        }
+        Progress::Finished { report, .. } => {
+            if let Some(flow) = report.flows.iter().rfind(|flow| flow.rows.written > 0) {
+                bar.set_message(format!("{}: {} rows", flow.target, flow.rows.written));
+            }
+        }
+        Progress::Idle => bar.set_prefix("waiting"),
+        Progress::Trouble { error } => bar.println(format!("trouble: {error}")),
+    }
+}
+
+/// All of an update's work on one dataset.
+#[derive(Debug, Default)]
+struct Line {
+    rows: Counts,
+    version: Option<u64>,
+    trouble: Option<String>,
+    expectations: BTreeMap<String, ExpectationCount>,
+}
+
+async fn print(report: &Report, lake: &Lake, preview: usize, output: &Output) -> Result<()> {
+    let pipeline = lake.pipeline();
+    let lines = lines(report, pipeline);
+    match output.format {
+        Format::Json => {
+            let document = serde_json::to_value(report).unwrap_or_default();
+            return output.print(&render::json(&document));
+        }
+        Format::Csv => return output.print(&render::rows(&datasets(&lines), output)?),
+        Format::Table => {}
+    }
+    let new = report.flows.iter().any(|flow| flow.outcome != Outcome::NothingNew);
+    if !new {
+        return output.print("nothing new: every table is up to date, and nothing was committed");
+    }
+    output.print(&render::rows(&datasets(&lines), output)?)?;
+    let rules = expectations(&lines);
+    if rules.len() > 0 {
+        output.heading("expectations")?;
+        output.note(&render::rows(&rules, output)?)?;
+    }
+    for dataset in pipeline.datasets.iter().filter(|dataset| preview > 0 && is_gold(pipeline, dataset)) {
+        show(lake, &dataset.name, preview, output).await?;
+    }
+    for (name, trouble) in lines.iter().filter_map(|(name, line)| Some((name, line.trouble.as_ref()?))) {
+        output.complain(&format!("{name}: {trouble}"));
+    }
+    Ok(())
+}
+
+fn is_gold(pipeline: &Pipeline, dataset: &Dataset) -> bool {
+    pipeline.flows_into(&dataset.name).any(|flow| flow.kind == FlowKind::Materialize)
+}
+
+async fn show(lake: &Lake, name: &DatasetName, rows: usize, output: &Output) -> Result<()> {
+    let Some((schema, batches)) = lake.preview(name, rows).await? else { return Ok(()) };
+    output.heading(&name.to_string())?;
+    output.note(&render::rows(&Rows { schema, batches }, output)?)
+}
+
+fn lines(report: &Report, pipeline: &Pipeline) -> Vec<(DatasetName, Line)> {
+    let mut lines: BTreeMap<DatasetName, Line> = BTreeMap::new();
+    let maintenance = |flow: &FlowReport| matches!(flow.flow.as_str(), "compact" | "checkpoint");
+    for flow in report.flows.iter().filter(|flow| !maintenance(flow)) {
+        let line = lines.entry(flow.target.clone()).or_default();
+        let done = matches!(flow.outcome, Outcome::Committed { .. } | Outcome::AlreadyApplied | Outcome::NothingNew);
+        if done || flow.rows != Counts::default() {
+            line.rows = line.rows.plus(flow.rows);
+        }
+        match &flow.outcome {
+            Outcome::Committed { version } => line.version = line.version.max(Some(*version)),
+            Outcome::Failed { message, .. } => line.trouble = Some(message.clone()),
+            Outcome::Retryable { reason } => line.trouble = Some(reason.clone()),
+            Outcome::Skipped { .. } => line.trouble = Some(words(&flow.outcome)),
+            Outcome::NothingNew | Outcome::AlreadyApplied => {}
+        }
+        for count in &flow.expectations {
+            let sum = line.expectations.entry(count.name.clone());
+            sum.and_modify(|sum| {
+                sum.passed += count.passed;
+                sum.failed += count.failed;
+            })
+            .or_insert_with(|| count.clone());
+        }
+    }
+    let order = |name: &DatasetName| pipeline.datasets.iter().position(|dataset| &dataset.name == name);
+    let mut lines: Vec<_> = lines.into_iter().collect();
+    lines.sort_by_key(|(name, _)| order(name));
+    lines
+}
+
+fn datasets(lines: &[(DatasetName, Line)]) -> Rows {
+    let number =
+        |value: fn(&Counts) -> u64| lines.iter().map(move |(_, line)| Some(value(&line.rows))).collect::<Vec<_>>();
+    Listing::default()
+        .text("dataset", lines.iter().map(|(name, _)| Some(name.to_string())))
+        .number("received", number(|rows| rows.read))
+        .number("written", number(|rows| rows.written))
+        .number("dropped", number(|rows| rows.dropped))
+        .number("quarantined", number(|rows| rows.quarantined))
+        .number("duplicate", number(|rows| rows.duplicate))
+        .number("late", number(|rows| rows.late))
+        .number("version", lines.iter().map(|(_, line)| line.version))
+        .rows()
+}
+
+fn expectations(lines: &[(DatasetName, Line)]) -> Rows {
+    let rules: Vec<_> =
+        lines.iter().flat_map(|(name, line)| line.expectations.values().map(move |count| (name, count))).collect();
+    Listing::default()
+        .text("dataset", rules.iter().map(|(name, _)| Some(name.to_string())))
+        .text("expectation", rules.iter().map(|(_, count)| Some(count.name.clone())))
+        .text("on violation", rules.iter().map(|(_, count)| Some(format!("{:?}", count.action).to_lowercase())))
+        .number("passed", rules.iter().map(|(_, count)| Some(count.passed)))
+        .number("failed", rules.iter().map(|(_, count)| Some(count.failed)))
+        .rows()
+}
+
+/// The exit code of an update: the worst of its flows.
+fn exit(report: &Report) -> Exit {
+    let of = |flow: &FlowReport| match &flow.outcome {
+        Outcome::Failed { kind: ErrorKind::Unavailable | ErrorKind::Conflict, .. } | Outcome::Retryable { .. } => {
+            Exit::Retry
+        }
+        Outcome::Failed { .. } | Outcome::Skipped { .. } => Exit::Failed,
+        Outcome::NothingNew | Outcome::AlreadyApplied | Outcome::Committed { .. } => Exit::Done,
+    };
+    let worst = report.flows.iter().map(of).min_by_key(|exit| match exit {
+        Exit::Failed => 0,
+        Exit::Invalid => 1,
+        Exit::Retry => 2,
+        Exit::Done => 3,
+    });
+    worst.unwrap_or(Exit::Done)
+}

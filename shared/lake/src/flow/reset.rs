@@ -1,0 +1,104 @@
+//! Full refresh: a table and its side tables are emptied, and their flows start again.
+
+use headwater_core::commit::Fence;
+use headwater_core::model::{Flow, RelationSource};
+use headwater_core::name::{DatasetName, FlowName};
+use headwater_core::report::{FlowReport, Outcome};
+
+use super::FlowRun;
+use crate::commit::{Change, CommitOutcome, RetryPolicy, commit};
+use crate::error::{LakeError, Result};
+use crate::ingest::list_files;
+use crate::lake::Lake;
+use crate::table::Table;
+
+/// The progress of a flow that starts from the beginning.
+const START: i64 = -1;
+
+impl Lake {
+    /// Whether a full refresh could compute the table again: messages are gone once they are landed.
+    #[must_use]
+    pub fn can_reset(&self, name: &DatasetName) -> bool {
+        let from_events =
+            |flow: &Flow| matches!(flow.stream().map(|stream| &stream.source), Some(RelationSource::Events { .. }));
+        !self.pipeline().flows_into(name).any(from_events)
+    }
+
+    /// Empties a table and its side tables, and sets their flows back to the start. The table keeps
+    /// its history; its columns are those of the next batch.
+    ///
+    /// # Errors
+    /// `Invalid` for a table that is fed by messages, `Unavailable` when storage fails.
+    pub async fn full_refresh(&self, name: &DatasetName) -> Result<Vec<FlowReport>> {
+        if !self.can_reset(name) {
+            return Err(LakeError::Configuration {
+                message: format!(
+                    "[TABLE_NOT_RESETTABLE] `{name}` is fed by messages, which are gone once they are landed"
+                ),
+                help: "refresh the tables that read it instead, or replay the recorded events to an empty lake".into(),
+            });
+        }
+        let mut reports = Vec::new();
+        for table_name in [name.quarantine(), name.late(), name.clone()] {
+            while let Some(table) = self.table(&table_name).await? {
+                if let Some(report) = self.empty(name, &table_name, &table).await? {
+                    reports.push(report);
+                    break;
+                }
+            }
+        }
+        Ok(reports)
+    }
+
+    /// Empties one table; `None` when a race was lost.
+    async fn empty(&self, name: &DatasetName, table_name: &DatasetName, table: &Table) -> Result<Option<FlowReport>> {
+        let mut report = FlowReport::new(FlowName::new("full refresh"), table_name.clone(), "person");
+        let removes = table.files()?;
+        report.files_removed = removes.len() as u64;
+        let mut txns = Vec::new();
+        for flow in self.pipeline().flows_into(name) {
+            txns.extend(self.starts(flow, table).await?);
+        }
+        let fence = Fence { state: None, replaces_table: true };
+        let change = Change {
+            adds: Vec::new(),
+            removes,
+            schema: None,
+            txns,
+            fence,
+            records: None,
+            data_change: true,
+            report: report.clone(),
+        };
+        Ok(match commit(self.storage(), table.path(), Some(table), &change, RetryPolicy::until(None)).await? {
+            CommitOutcome::Committed { version, .. } | CommitOutcome::AlreadyApplied { version } => {
+                report.outcome = Outcome::Committed { version };
+                Some(report)
+            }
+            CommitOutcome::Redo { .. } => None,
+            CommitOutcome::Retryable { reason } => {
+                report.outcome = Outcome::Retryable { reason };
+                Some(report)
+            }
+        })
+    }
+
+    /// The `txn`s of a flow, set back: its progress, its watermark, its files without rows.
+    async fn starts(&self, flow: &Flow, table: &Table) -> Result<Vec<(String, i64)>> {
+        let run = FlowRun::new(self, flow, "person", None)?;
+        let mut txns = vec![(self.app_id(flow), START)];
+        if flow.stream().is_some_and(|stream| stream.watermark().is_some()) {
+            txns.push((flow.name.watermark_app_id(&self.pipeline().name), i64::MIN));
+        }
+        if let Some(RelationSource::Files { path, read, stream: true, .. }) = flow.stream().map(|stream| &stream.source)
+        {
+            let (_, files) = list_files(&self.resolve(path), read.path_glob_filter.as_deref()).await?;
+            for file in files {
+                if run.is_rowless(Some(table), &file.path).await? {
+                    txns.push((run.rowless_app_id(&file.path), 0));
+                }
+            }
+        }
+        Ok(txns)
+    }
+}
