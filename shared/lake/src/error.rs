@@ -157,6 +157,12 @@ impl LakeError {
         Self::Query(Box::new(source))
     }
 
+    /// A task that died.
+    #[must_use]
+    pub(crate) fn join(source: tokio::task::JoinError) -> Self {
+        Self::Internal { message: source.to_string() }
+    }
+
     /// An error of Arrow where none can be.
     #[must_use]
     pub fn arrow(source: arrow::error::ArrowError) -> Self {

@@ -10,7 +10,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use futures::TryStreamExt;
 use headwater_core::provenance::EVENT_TIME;
 use headwater_core::watermark::is_late;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::outlet::{Outlet, Plan, Produced};
@@ -42,16 +42,24 @@ pub(super) async fn execute(
         let outlet = Outlet::new(Arc::clone(plan));
         tasks.spawn(drain(stream, outlet, Arc::clone(&plan.target.schema), watermark));
     }
-    if let Some(bad) = bad {
-        tasks.spawn(drain_bad(bad, Outlet::new(Arc::clone(plan))));
-    }
+    let (rows_ended, ended) = oneshot::channel();
+    let quarantine = bad.map(|bad| tokio::spawn(drain_bad(bad, ended, Outlet::new(Arc::clone(plan)))));
     let mut executed = Executed::default();
     while let Some(partition) = tasks.join_next().await {
-        let partition = partition.map_err(|source| LakeError::Internal { message: source.to_string() })??;
-        executed.produced.add(partition.produced);
-        executed.highest_event_time = executed.highest_event_time.max(partition.highest_event_time);
+        executed.add(partition.map_err(LakeError::join)??);
+    }
+    drop(rows_ended);
+    if let Some(quarantine) = quarantine {
+        executed.add(quarantine.await.map_err(LakeError::join)??);
     }
     Ok(executed)
+}
+
+impl Executed {
+    fn add(&mut self, other: Self) {
+        self.produced.add(other.produced);
+        self.highest_event_time = self.highest_event_time.max(other.highest_event_time);
+    }
 }
 
 async fn drain(
@@ -79,9 +87,21 @@ async fn drain(
     Ok(Executed { produced: outlet.close().await?, highest_event_time })
 }
 
-async fn drain_bad(mut bad: BadRecords, mut outlet: Outlet) -> Result<Executed> {
-    while let Some(records) = bad.recv().await {
-        outlet.bad(&records).await?;
+/// Takes bad records until the rows have ended: by then, all of them have been sent.
+async fn drain_bad(mut bad: BadRecords, mut ended: oneshot::Receiver<()>, mut outlet: Outlet) -> Result<Executed> {
+    loop {
+        let records = tokio::select! {
+            biased;
+            records = bad.recv() => records,
+            _ = &mut ended, if !bad.is_closed() => {
+                bad.close();
+                continue;
+            }
+        };
+        match records {
+            Some(records) => outlet.bad(&records).await?,
+            None => break,
+        }
     }
     Ok(Executed { produced: outlet.close().await?, highest_event_time: None })
 }
