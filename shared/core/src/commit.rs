@@ -13,7 +13,8 @@ pub struct Fence {
     /// The flow's `txn` as it was read. Another commit that moved it has done this work or other
     /// work of the same flow.
     pub state: Option<Expected>,
-    /// The attempt replaces every row of the table, so rows that appear meanwhile would survive it.
+    /// The attempt was computed from every row of the table: it replaces them all, or leaves out rows
+    /// whose keys are there. Rows that appear meanwhile would survive it, or be doubled.
     pub replaces_table: bool,
 }
 

@@ -19,6 +19,8 @@ use datafusion::dataframe::DataFrame;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
@@ -111,7 +113,15 @@ pub fn predicate(session: &SessionContext, schema: &SchemaRef, expr: &Expr) -> R
     let logical = state
         .create_logical_expr_from_sql_expr(ExprWithAlias { expr, alias: None }, &relation)
         .map_err(LakeError::query)?;
-    let physical = session.create_physical_expr(logical, &relation).map_err(LakeError::query)?;
+    let context = SimplifyContext::builder()
+        .with_schema(Arc::new(relation.clone()))
+        .with_config_options(Arc::clone(state.config_options()))
+        .with_current_time()
+        .build();
+    let simplifier = ExprSimplifier::new(context);
+    let simplified =
+        simplifier.coerce(logical, &relation).and_then(|expr| simplifier.simplify(expr)).map_err(LakeError::query)?;
+    let physical = session.create_physical_expr(simplified, &relation).map_err(LakeError::query)?;
     match physical.data_type(schema).map_err(LakeError::query)? {
         DataType::Boolean => Ok(physical),
         other => Err(LakeError::Configuration {

@@ -83,7 +83,7 @@ impl FlowRun<'_> {
         report.files_removed = replaces.as_ref().map_or(0, |files| files.len() as u64);
         let mut change = self.change(&plan.target, pinned.main.as_ref(), produced.main, &identity, &report).await?;
         change.txns.extend(txns);
-        change.fence.replaces_table = replaces.is_some();
+        change.fence.replaces_table = replaces.is_some() || plan.keys.is_some();
         change.removes = replaces.unwrap_or_default();
         if change.adds.is_empty() && change.txns.is_empty() && change.removes.is_empty() {
             return Ok(Settled::Ended(Outcome::NothingNew));
