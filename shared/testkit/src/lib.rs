@@ -1,1 +1,3 @@
-//! Test builders and a fault-injecting object store.
+//! What tests are built from: an object store that fails on demand.
+
+pub mod fault_store;
