@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 
 use super::dedup::{Keys, Seen};
 use super::rules::{Judged, Rule, Tally, judge};
+use crate::align::align;
 use crate::error::Result;
 use crate::ingest::{BadRecord, SideContext, bad_records, side_rows};
 use crate::storage::Storage;
@@ -189,8 +190,9 @@ async fn write(writer: &mut Option<Writer>, plan: &Plan, table: &TablePlan, rows
         let schema = Arc::clone(&table.schema);
         *writer = Some(Writer::new(&plan.storage, &table.path, schema, &table.partitioned_by, plan.target_file_size)?);
     }
+    let rows = if rows.schema() == table.schema { rows.clone() } else { align(rows, &table.schema)? };
     match writer {
-        Some(writer) => writer.write(rows).await,
+        Some(writer) => writer.write(&rows).await,
         None => Ok(()),
     }
 }
