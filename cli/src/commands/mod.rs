@@ -32,7 +32,7 @@ pub(crate) fn execute(arguments: Arguments, output: &Output) -> Result<Exit> {
         Command::Lineage(lineage) => lineage::execute(&lineage, project, output),
         Command::Replay(replay) => wait(async { replay::execute(replay, &look(project)?, output).await }),
         Command::Redrive(redrive) => redrive::execute(&redrive, &look(project)?, output),
-        Command::Run(run) => wait(async { run::execute(&run, project, output).await }),
+        Command::Run(run) => wait(Box::pin(run::execute(&run, project, output))),
         Command::Query(query) => wait(async { query::execute(&query, project, output).await }),
         Command::Compact(compact) => wait(async { compact::execute(&compact, project, output).await }),
         Command::Status => wait(async { status::execute(&look(project)?, Utc::now(), output).await }),

@@ -46,7 +46,11 @@ pub(crate) async fn execute(arguments: &RunArguments, project: Option<&Path>, ou
     }
     let lake = if arguments.select.is_empty() { lake } else { Arc::new(Lake::open(selected, &folder)?) };
     let look = Look::new((pipeline, folder))?;
-    if arguments.watch { watch(&lake, &look, output).await } else { update(arguments, &lake, &look, output).await }
+    if arguments.watch {
+        Box::pin(watch(&lake, &look, output)).await
+    } else {
+        Box::pin(update(arguments, &lake, &look, output)).await
+    }
 }
 
 async fn update(arguments: &RunArguments, lake: &Arc<Lake>, look: &Look, output: &Output) -> Result<Exit> {
@@ -80,7 +84,7 @@ async fn watch(lake: &Arc<Lake>, look: &Look, output: &Output) -> Result<Exit> {
         draw(&bar, &landed, progress);
     };
     let handler = |function: FunctionKind, trigger: Trigger| dispatch(Arc::clone(lake), function, trigger);
-    host(look, lake)?.watch(&handler, &listener, stop).await;
+    Box::pin(host(look, lake)?.watch(&handler, &listener, stop)).await;
     bar.finish_and_clear();
     Ok(Exit::Done)
 }

@@ -10,6 +10,7 @@ use arrow::datatypes::DataType;
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
 use headwater_core::trigger::Message;
+#[expect(deprecated, reason = "one reader for all stores; its successor is a trait to write by hand")]
 use parquet::arrow::async_reader::ParquetObjectReader;
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 
@@ -112,6 +113,7 @@ async fn collect(
 }
 
 /// Streams one leaf column of a data file.
+#[expect(deprecated, reason = "one reader for all stores; its successor is a trait to write by hand")]
 async fn read_leaf(
     storage: &Storage,
     file: &DataFile,

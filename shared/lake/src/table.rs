@@ -125,6 +125,7 @@ impl Table {
     ///
     /// # Errors
     /// `Invalid` when the snapshot can't be read.
+    #[expect(deprecated, reason = "commits need the add action itself, with its statistics as text")]
     pub fn files(&self) -> Result<Vec<DataFile>> {
         let log = self.snapshot()?.try_log_data().map_err(|source| self.error(source))?;
         Ok(log.iter().map(|view| self.data_file(view.add_action())).collect())

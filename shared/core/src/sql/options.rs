@@ -93,8 +93,7 @@ pub(super) fn read_call(
         match positional.get(1) {
             Some(format) => options.set("format", format),
             None => options.found.push(
-                Diagnostic::error("MISSING_ARGUMENT", "`cloud_files` needs a format as its second argument")
-                    .at(span.clone()),
+                Diagnostic::error("MISSING_ARGUMENT", "`cloud_files` needs a format as its second argument").at(span),
             ),
         }
     }

@@ -51,7 +51,7 @@ pub(super) fn extract(text: &Text, tokens: &[TokenWithSpan]) -> Extracted {
         extracted.found.append(&mut reader.found);
         let end = reader.at.max(at + 1).min(tokens.len());
         if let Some((source, own_name)) = source {
-            extracted.put(text, &tokens[at..end], source, &own_name, tokens.get(end));
+            extracted.put(text, &tokens[at..end], (source, &own_name), tokens.get(end));
         }
         at = end;
     }
@@ -63,8 +63,7 @@ impl Extracted {
         &mut self,
         text: &Text,
         tokens: &[TokenWithSpan],
-        source: ParsedSource,
-        own_name: &str,
+        (source, own_name): (ParsedSource, &str),
         next: Option<&TokenWithSpan>,
     ) {
         let alias = format!("__r{}", self.relations.len());
@@ -324,9 +323,9 @@ impl Reader<'_> {
 fn begins_relation(tokens: &[TokenWithSpan], at: usize) -> bool {
     let next = tokens.get(at + 1).map(|token| &token.token);
     let after_dot = at > 0 && tokens[at - 1].token == Token::Period;
-    let function = |name: &&str| is_word(&tokens[at], name);
+    let function = |name: &str| is_word(&tokens[at], name);
     let call = matches!(next, Some(Token::LParen))
-        && (FUNCTIONS.iter().any(function) || FOREIGN.iter().any(|(name, _)| function(&name)));
+        && (FUNCTIONS.iter().any(|name| function(name)) || FOREIGN.iter().any(|(name, _)| function(name)));
     let stream = is_word(&tokens[at], "STREAM")
         && matches!(next, Some(Token::Word(_) | Token::LParen))
         && !next_is_clause(tokens, at + 1);

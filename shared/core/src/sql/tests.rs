@@ -152,7 +152,7 @@ proptest! {
         for found in parsed.diagnostics {
             let span = found.span.unwrap();
             prop_assert!(span.range.start <= span.range.end && span.range.end <= text.len());
-            span.line_column();
+            prop_assert!(span.line_column().0 > 0);
         }
     }
 
@@ -164,7 +164,7 @@ proptest! {
         for found in parse(&text).diagnostics {
             let span = found.span.unwrap();
             prop_assert!(span.range.end <= text.len());
-            span.line_column();
+            prop_assert!(span.line_column().0 > 0);
         }
     }
 }

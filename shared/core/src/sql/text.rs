@@ -136,6 +136,6 @@ fn unknown(
 pub(super) fn known(key: &str, configuration: &BTreeMap<String, String>) -> String {
     match nearest(key, configuration.keys().map(String::as_str)) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => format!("give it a value under `configuration:` in the project file"),
+        None => "give it a value under `configuration:` in the project file".to_owned(),
     }
 }

@@ -197,8 +197,7 @@ impl FlowRun<'_> {
         plan: &Plan,
         executed: Executed,
         watermark: Option<i64>,
-        identity: Identity,
-        mut report: FlowReport,
+        (identity, mut report): (Identity, FlowReport),
     ) -> Result<Batch> {
         let Executed { produced, highest_event_time } = executed;
         report.expectations = produced.tally.counts(&plan.rules);

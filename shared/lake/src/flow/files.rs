@@ -102,7 +102,7 @@ impl FlowRun<'_> {
         let paths: HashSet<String> = waiting.files.iter().map(|file| file.path.clone()).collect();
         report.millis = super::elapsed_millis(started);
         let identity = Identity::Sources { column: LedgerColumn::FilePath, ids: paths.clone() };
-        let mut batch = self.finish(&plan, executed, watermark, identity, report)?;
+        let mut batch = self.finish(&plan, executed, watermark, (identity, report))?;
         self.mark_rowless(&mut batch, &paths);
         let report = batch.report.clone();
         Ok(match self.settle(&pinned, &plan, batch).await? {

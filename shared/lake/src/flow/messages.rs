@@ -155,8 +155,7 @@ impl FlowRun<'_> {
             &plan,
             executed,
             watermark,
-            Identity::Sources { column: LedgerColumn::MessageId, ids },
-            report.clone(),
+            (Identity::Sources { column: LedgerColumn::MessageId, ids }, report.clone()),
         )?;
         let counted = batch.report.clone();
         Ok(match self.settle(&pinned, &plan, batch).await? {

@@ -71,7 +71,7 @@ impl FlowRun<'_> {
         ];
         for (side, table_plan, written, table) in sides {
             let Some(table_plan) = table_plan.filter(|_| !written.adds.is_empty()) else { continue };
-            let change = self.change(table_plan, table, written, &identity, &report).await?;
+            let change = self.change(table_plan, table, written, (&identity, &report)).await?;
             match self.apply(&side, table, &change).await? {
                 CommitOutcome::Committed { .. } => {}
                 CommitOutcome::AlreadyApplied { .. } | CommitOutcome::Redo { .. } => return Ok(Settled::Redo),
@@ -81,7 +81,7 @@ impl FlowRun<'_> {
         report.files_added = produced.main.adds.len() as u64;
         report.bytes_added = produced.main.bytes;
         report.files_removed = replaces.as_ref().map_or(0, |files| files.len() as u64);
-        let mut change = self.change(&plan.target, pinned.main.as_ref(), produced.main, &identity, &report).await?;
+        let mut change = self.change(&plan.target, pinned.main.as_ref(), produced.main, (&identity, &report)).await?;
         change.txns.extend(txns);
         change.fence.replaces_table = replaces.is_some() || plan.keys.is_some();
         change.removes = replaces.unwrap_or_default();
@@ -104,8 +104,7 @@ impl FlowRun<'_> {
         plan: &TablePlan,
         table: Option<&Table>,
         written: Written,
-        identity: &Identity,
-        report: &FlowReport,
+        (identity, report): (&Identity, &FlowReport),
     ) -> Result<Change> {
         let mut change = Change {
             adds: written.adds,

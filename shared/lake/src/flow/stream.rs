@@ -93,7 +93,7 @@ impl FlowRun<'_> {
         report.millis = super::elapsed_millis(started);
         let to = i64::try_from(step.through).unwrap_or(i64::MAX);
         let identity = Identity::Progress { app_id: self.lake.app_id(self.flow), to };
-        let batch = self.finish(&plan, executed, watermark, identity, report)?;
+        let batch = self.finish(&plan, executed, watermark, (identity, report))?;
         let report = batch.report.clone();
         Ok(match self.settle(&pinned, &plan, batch).await? {
             Settled::Ended(outcome) => Some(FlowReport { outcome, ..report }),

@@ -50,7 +50,7 @@ impl Decoder {
             }
         }
         let mut batches = Vec::new();
-        self.halve(text, records, &sound, &mut batches, &mut bad)?;
+        self.halve((text, records), &sound, &mut batches, &mut bad)?;
         let refused: std::collections::BTreeSet<usize> = bad.iter().map(|(index, _)| *index).collect();
         let good = sound.into_iter().filter(|index| !refused.contains(index)).collect();
         bad.sort();
@@ -63,8 +63,7 @@ impl Decoder {
 
     fn halve(
         &self,
-        text: &[u8],
-        records: &[Record],
+        (text, records): (&[u8], &[Record]),
         some: &[usize],
         batches: &mut Vec<RecordBatch>,
         bad: &mut Vec<(usize, String)>,
@@ -78,8 +77,8 @@ impl Decoder {
             Err(reason) if some.len() == 1 => bad.push((some[0], reason)),
             Ok(_) | Err(_) => {
                 let (left, right) = some.split_at(some.len() / 2);
-                self.halve(text, records, left, batches, bad)?;
-                self.halve(text, records, right, batches, bad)?;
+                self.halve((text, records), left, batches, bad)?;
+                self.halve((text, records), right, batches, bad)?;
             }
         }
         Ok(())
