@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use super::FlowRun;
 use super::common::Work;
 use super::execute::BadRecords;
-use super::relations::register;
+use super::relations::register_source;
 use super::settle::{Batch, Identity, Settled};
 use super::target::Pinned;
 use crate::error::{LakeError, Result};
@@ -89,7 +89,7 @@ impl FlowRun<'_> {
         }
         let keyed = self.dataset.dedup.is_some() && pinned.main.is_some();
         let (provider, bad) = self.decoded(&waiting, read, &columns, keyed).await?;
-        register(&session, relation, &query, provider)?;
+        register_source(&session, relation, provider)?;
         let frame = self.lake.engine().plan(&session, &query).await?;
         let plan = self.plan(
             &pinned,

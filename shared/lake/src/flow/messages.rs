@@ -17,7 +17,7 @@ use headwater_core::trigger::{Message, MessageBatch};
 
 use super::FlowRun;
 use super::common::Work;
-use super::relations::register;
+use super::relations::register_source;
 use super::settle::{Identity, Settled};
 use super::target::Pinned;
 use crate::error::{LakeError, Result};
@@ -139,7 +139,7 @@ impl FlowRun<'_> {
             return Ok(Some(report));
         }
         let table = MemTable::try_new(message_schema(&columns), vec![vec![rows]]).map_err(LakeError::query)?;
-        register(&session, relation, &query, Arc::new(table))?;
+        register_source(&session, relation, Arc::new(table))?;
         let frame = self.lake.engine().plan(&session, &query).await?;
         let work = Work { sides: [!settled.quarantine, !settled.late], remembered, ..Work::default() };
         let plan = self.plan(&pinned, &frame, work)?;

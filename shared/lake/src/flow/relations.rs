@@ -91,6 +91,15 @@ pub(super) fn register(
     } else {
         provider
     };
+    register_source(session, relation, provider)
+}
+
+/// Registers an outside source under its alias, `_metadata` shown: it goes to the target.
+pub(super) fn register_source(
+    session: &SessionContext,
+    relation: &Relation,
+    provider: Arc<dyn TableProvider>,
+) -> Result<()> {
     session.register_table(relation.alias.as_str(), provider).map_err(LakeError::query)?;
     Ok(())
 }
