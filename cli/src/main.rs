@@ -12,14 +12,22 @@ mod render;
 use std::process::ExitCode;
 
 use clap::Parser;
+use headwater_runtime::telemetry::{self, LEVEL_VARIABLE, LogFormat};
 
 use crate::args::Arguments;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::output::Output;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let output = Output::new(&arguments);
+    let environment = headwater_runtime::config::environment();
+    if let Some(filter) = environment.get(LEVEL_VARIABLE)
+        && let Err(error) = telemetry::start(LogFormat::Human, Some(filter))
+    {
+        report(&Failure::from(error), &output);
+        return ExitCode::from(Exit::Invalid as u8);
+    }
     let exit = commands::execute(arguments, &output).unwrap_or_else(|failure| {
         report(&failure, &output);
         failure.exit()
