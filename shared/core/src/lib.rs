@@ -5,6 +5,7 @@
 //! What a decision needs (the time, a seed, an id) is an argument. `lake`, `runtime` and the
 //! functions do what this crate decides.
 
+pub mod aggregate;
 pub mod batch;
 pub mod commit;
 pub mod compaction;
