@@ -1,13 +1,17 @@
 //! Decodes records in bulk, and finds the bad ones by halving.
 
+use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use headwater_core::model::{CsvOptions, Format};
+use memchr::memchr;
 
-use super::records::Record;
+use super::json::{fraction_for_integer, has_integers};
+use super::records::{Record, lines_of};
 use crate::error::{LakeError, Result};
 
 /// Decoded records, and which of them are in the rows.
@@ -15,6 +19,8 @@ use crate::error::{LakeError, Result};
 pub(super) struct Bulk {
     /// One row a good record, in order.
     pub(super) rows: RecordBatch,
+    /// All records; not those given, where a CSV record that can't be decoded was cut into its lines.
+    pub(super) records: Vec<Record>,
     /// Indexes of the good records.
     pub(super) good: Vec<usize>,
     /// Indexes of the others, with reasons.
@@ -29,36 +35,69 @@ pub(super) struct Decoder {
     /// Columns wanted.
     pub(super) output: SchemaRef,
     pub(super) format: Format,
+    /// Fractions must be looked for.
+    has_integers: bool,
 }
 
 impl Decoder {
     pub(super) fn new(format: &Format, columns: &SchemaRef) -> Self {
-        Self { input: Arc::clone(columns), output: Arc::clone(columns), format: format.clone() }
+        let is_json = *format == Format::Json;
+        Self {
+            input: if is_json { with_times_as_text(columns) } else { Arc::clone(columns) },
+            output: Arc::clone(columns),
+            format: format.clone(),
+            has_integers: is_json && has_integers(columns.fields()),
+        }
     }
 
-    /// Decodes records of a text.
-    pub(super) fn decode(&self, text: &[u8], records: &[Record], record_bytes: usize) -> Result<Bulk> {
+    /// Decodes records of a text. A CSV record over several lines that can't be decoded is decoded
+    /// line by line: a stray quote costs its own line only.
+    pub(super) fn decode(&self, text: &[u8], records: Vec<Record>, record_bytes: usize) -> Result<Bulk> {
+        let bulk = self.decode_as_cut(text, records, record_bytes)?;
+        let is_cut = |index: usize| memchr(b'\n', &text[bulk.records[index].range.clone()]).is_some();
+        let broken: BTreeSet<usize> = match self.format {
+            Format::Csv(_) => bulk.bad.iter().map(|(index, _)| *index).filter(|index| is_cut(*index)).collect(),
+            Format::Json | Format::Raw => return Ok(bulk),
+        };
+        if broken.is_empty() {
+            return Ok(bulk);
+        }
+        let pieces = bulk.records.into_iter().enumerate().flat_map(|(index, record)| {
+            if broken.contains(&index) { lines_of(text, &record, &self.format) } else { vec![record] }
+        });
+        self.decode_as_cut(text, pieces.collect(), record_bytes)
+    }
+
+    fn decode_as_cut(&self, text: &[u8], records: Vec<Record>, record_bytes: usize) -> Result<Bulk> {
         let mut bad = Vec::new();
         let mut sound = Vec::with_capacity(records.len());
         for (index, record) in records.iter().enumerate() {
-            match record.fault {
-                Some(fault) => bad.push((index, fault.to_owned())),
-                None if record.range.len() > record_bytes => {
-                    bad.push((index, format!("larger than {record_bytes} bytes")))
-                }
+            match self.fault(text, record, record_bytes) {
+                Some(fault) => bad.push((index, fault)),
                 None => sound.push(index),
             }
         }
         let mut batches = Vec::new();
-        self.halve((text, records), &sound, &mut batches, &mut bad)?;
-        let refused: std::collections::BTreeSet<usize> = bad.iter().map(|(index, _)| *index).collect();
-        let good = sound.into_iter().filter(|index| !refused.contains(index)).collect();
+        self.halve((text, &records), &sound, &mut batches, &mut bad)?;
         bad.sort();
+        let good = without(sound, &bad);
         let rows = match batches.as_slice() {
             [one] => one.clone(),
             many => concat_batches(&self.output, many).map_err(LakeError::arrow)?,
         };
-        Ok(Bulk { rows, good, bad })
+        Ok(Bulk { rows, records, good, bad })
+    }
+
+    /// Why a record needn't be tried.
+    fn fault(&self, text: &[u8], record: &Record, record_bytes: usize) -> Option<String> {
+        if record.range.len() > record_bytes {
+            return Some(format!("larger than {record_bytes} bytes"));
+        }
+        if let Some(fault) = record.fault {
+            return Some(fault.to_owned());
+        }
+        let is_suspect = record.has_fraction && self.has_integers;
+        is_suspect.then(|| fraction_for_integer(&text[record.range.clone()], self.output.fields())).flatten()
     }
 
     fn halve(
@@ -127,7 +166,8 @@ impl Decoder {
         let mut builder = arrow::csv::ReaderBuilder::new(Arc::clone(&self.input))
             .with_batch_size(some.len() + 1)
             .with_delimiter(options.separator)
-            .with_quote(options.quote);
+            .with_quote(options.quote)
+            .with_terminator(b'\n');
         if let Some(escape) = options.escape.filter(|escape| *escape != options.quote) {
             builder = builder.with_escape(escape);
         }
@@ -138,9 +178,8 @@ impl Decoder {
             builder = builder.with_null_regex(pattern);
         }
         let mut decoder = builder.build_decoder();
-        for index in some {
-            for piece in [&text[records[*index].range.clone()], b"\n"] {
-                let mut rest = piece;
+        for run in runs(records, some) {
+            for mut rest in [&text[run], b"\n"] {
                 while !rest.is_empty() {
                     let read = decoder.decode(rest)?;
                     rest = &rest[read..];
@@ -154,19 +193,36 @@ impl Decoder {
     }
 }
 
-/// Ranges of text that hold these records and nothing but white space between them.
-fn runs(records: &[Record], some: &[usize]) -> Vec<std::ops::Range<usize>> {
-    let mut runs: Vec<std::ops::Range<usize>> = Vec::new();
-    let mut last = None;
-    for index in some {
-        let range = &records[*index].range;
+/// Ranges of text that hold these records, with a newline and nothing else between them.
+fn runs(records: &[Record], some: &[usize]) -> Vec<Range<usize>> {
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    for range in some.iter().map(|index| &records[*index].range) {
         match runs.last_mut() {
-            Some(run) if last.is_some_and(|last: usize| last + 1 == *index) => run.end = range.end,
+            Some(run) if run.end + 1 == range.start => run.end = range.end,
             _ => runs.push(range.clone()),
         }
-        last = Some(*index);
     }
     runs
+}
+
+/// What is left of the sound records once the bad ones, in order, are taken out.
+fn without(sound: Vec<usize>, bad: &[(usize, String)]) -> Vec<usize> {
+    let refused = |index: &usize| bad.binary_search_by_key(index, |(bad, _)| *bad).is_ok();
+    sound.into_iter().filter(|index| !refused(index)).collect()
+}
+
+/// The columns with dates and timestamps as text, which is read strictly afterwards: the decoder
+/// itself would take a bare number for microseconds or days.
+fn with_times_as_text(columns: &SchemaRef) -> SchemaRef {
+    let is_time = |field: &Field| matches!(field.data_type(), DataType::Timestamp(..) | DataType::Date32);
+    if !columns.fields().iter().any(|field| is_time(field)) {
+        return Arc::clone(columns);
+    }
+    let as_text = |field: &Arc<Field>| match is_time(field) {
+        true => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8)),
+        false => Arc::clone(field),
+    };
+    Arc::new(Schema::new(columns.fields().iter().map(as_text).collect::<Vec<_>>()))
 }
 
 /// A decoder's error without the engine's words and without the place in the bulk.

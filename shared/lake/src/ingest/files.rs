@@ -15,13 +15,16 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::decode::Decoder;
-use super::records::{cut, last_end};
+use super::records::{Cutter, Record};
 use super::{BadRecord, DecodeLimits, Origin};
 use crate::error::{LakeError, Result};
 use crate::storage::Storage;
 
 /// Bytes read from storage at a time, and bytes of text decoded at a time.
 const CHUNK: usize = 4 << 20;
+
+/// What some programs put at the beginning of UTF-8 text.
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A file that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,7 +100,10 @@ pub async fn read_sample(store: &Arc<dyn ObjectStore>, file: &FoundFile) -> Resu
         let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         text.truncate(whole);
     }
-    Ok(text.strip_prefix(b"\xef\xbb\xbf").map_or_else(|| text.clone(), <[u8]>::to_vec))
+    if text.starts_with(BYTE_ORDER_MARK) {
+        text.drain(..BYTE_ORDER_MARK.len());
+    }
+    Ok(text)
 }
 
 /// Decodes one file on a thread that may block.
@@ -162,95 +168,73 @@ impl FileDecoder {
         mut input: impl Read,
         emit: &mut impl FnMut(RecordBatch, Vec<BadRecord>) -> bool,
     ) -> Result<()> {
-        let mut state = Chunks { decoder: None, line: 1, text: Vec::with_capacity(CHUNK * 2) };
-        let mut first = true;
+        let mut cutter = Cutter::new(&self.read.format, self.limits.record_bytes);
+        let mut decoder = None;
+        let mut text = Vec::with_capacity(CHUNK * 2);
+        let mut is_first = true;
         loop {
-            let filled = state.text.len();
-            let read = input
-                .by_ref()
-                .take(CHUNK as u64)
-                .read_to_end(&mut state.text)
-                .map_err(|error| self.reading(file, &error))?;
-            if first && state.text.starts_with(b"\xef\xbb\xbf") {
-                state.text.drain(..3);
+            let read =
+                input.by_ref().take(CHUNK as u64).read_to_end(&mut text).map_err(|error| self.reading(file, &error))?;
+            if std::mem::take(&mut is_first) && text.starts_with(BYTE_ORDER_MARK) {
+                text.drain(..BYTE_ORDER_MARK.len());
             }
-            first = false;
-            let last = read == 0;
-            let end = if last { Some(state.text.len()) } else { last_end(&state.text, &self.read.format) };
-            let Some(end) = end else {
-                if filled > self.limits.record_bytes.max(CHUNK) * 2 {
-                    return self.oversized(file, &state, emit);
+            let is_last = read == 0;
+            let (mut records, end) = cutter.cut(&text, is_last);
+            if !records.is_empty() {
+                let decoder = decoder.get_or_insert_with(|| self.decoder(&text, &mut records));
+                let (rows, bad) = self.decode_chunk(file, decoder, &text, records)?;
+                if !emit(rows, bad) {
+                    return Ok(());
                 }
-                continue;
-            };
-            if !self.emit(file, &mut state, end, emit)? || last {
+            }
+            if is_last {
                 return Ok(());
             }
+            text.drain(..end);
         }
     }
 
-    /// A record that is larger than memory allows ends its file.
-    fn oversized(
+    fn decode_chunk(
         &self,
         file: &FoundFile,
-        state: &Chunks,
-        emit: &mut impl FnMut(RecordBatch, Vec<BadRecord>) -> bool,
-    ) -> Result<()> {
-        let raw = Bytes::copy_from_slice(&state.text[..self.limits.record_bytes.min(state.text.len())]);
-        let reason = format!(
-            "the record is larger than {} bytes; it and the rest of the file aren't read",
-            self.limits.record_bytes
-        );
-        let bad = BadRecord { reason, raw, position: format!("{}:{}", file.path, state.line), origin: origin(file) };
-        emit(RecordBatch::new_empty(file_schema(&self.columns)), vec![bad]);
-        Ok(())
-    }
-
-    fn emit(
-        &self,
-        file: &FoundFile,
-        state: &mut Chunks,
-        end: usize,
-        emit: &mut impl FnMut(RecordBatch, Vec<BadRecord>) -> bool,
-    ) -> Result<bool> {
-        let text = &state.text[..end];
-        let mut records = cut(text, &self.read.format, &mut state.line);
-        if state.decoder.is_none() && !records.is_empty() {
-            state.decoder = Some(self.decoder(text, &mut records));
-        }
-        let Some(decoder) = &state.decoder else {
-            state.text.drain(..end);
-            return Ok(true);
-        };
-        let bulk = decoder.decode(text, &records, self.limits.record_bytes)?;
+        decoder: &Decoder,
+        text: &[u8],
+        records: Vec<Record>,
+    ) -> Result<(RecordBatch, Vec<BadRecord>)> {
+        let bulk = decoder.decode(text, records, self.limits.record_bytes)?;
         let bad = bulk.bad.into_iter().map(|(index, reason)| {
-            let record = &records[index];
+            let record = &bulk.records[index];
             let raw = &text[record.range.clone()];
             let raw = Bytes::copy_from_slice(&raw[..raw.len().min(self.limits.record_bytes)]);
             BadRecord { reason, raw, position: format!("{}:{}", file.path, record.line), origin: origin(file) }
         });
-        let more = emit(with_metadata(bulk.rows, file)?, bad.collect());
-        state.text.drain(..end);
-        Ok(more)
+        Ok((with_metadata(bulk.rows, file)?, bad.collect()))
     }
 
-    /// The decoder of a file; a CSV header is taken off the records. Where it names every wanted
-    /// column, columns are found by name, else by position.
-    fn decoder(&self, text: &[u8], records: &mut Vec<super::records::Record>) -> Decoder {
+    /// The decoder of a file; a CSV header is taken off the records. Columns are found by the names of
+    /// the header, in any case, and those that it lacks are NULL; a header that names no column at all
+    /// is one in other words, and columns are found by position.
+    fn decoder(&self, text: &[u8], records: &mut Vec<Record>) -> Decoder {
         let mut decoder = Decoder::new(&self.read.format, &self.columns);
         let Format::Csv(options @ CsvOptions { header: true, .. }) = &self.read.format else { return decoder };
         let header = records.remove(0);
         let names = header_names(&text[header.range], options);
-        let all = self.columns.fields().iter().all(|field| names.contains(field.name()));
-        if all {
-            let field = |name: &String| match self.columns.field_with_name(name) {
-                Ok(field) => field.clone(),
-                Err(_) => Field::new(name, DataType::Utf8, true),
+        let mut wanted: Vec<&Arc<Field>> = self.columns.fields().iter().collect();
+        let mut field = |name: &String| {
+            let same = |exact: bool, field: &Field| match exact {
+                true => field.name() == name,
+                false => field.name().eq_ignore_ascii_case(name),
             };
-            let fields: Vec<Field> = names.iter().map(field).collect();
-            if fields.iter().ne(self.columns.fields().iter().map(AsRef::as_ref)) {
-                decoder.input = Arc::new(Schema::new(fields));
+            let find = |exact| wanted.iter().position(|field| same(exact, field));
+            match find(true).or_else(|| find(false)) {
+                Some(at) => wanted.swap_remove(at).as_ref().clone(),
+                None => Field::new(format!("{name} (not read)"), DataType::Utf8, true),
             }
+        };
+        let fields: Vec<Field> = names.iter().map(&mut field).collect();
+        let is_named = wanted.len() < self.columns.fields().len();
+        if is_named && fields.iter().ne(self.columns.fields().iter().map(AsRef::as_ref)) {
+            decoder.input = Arc::new(Schema::new(fields));
         }
         decoder
     }
@@ -271,13 +255,6 @@ impl FileDecoder {
         let source = object_store::Error::Generic { store: "files", source: error.to_string().into() };
         unreadable(file, source)
     }
-}
-
-/// What goes from one chunk of a file to the next.
-struct Chunks {
-    decoder: Option<Decoder>,
-    line: u64,
-    text: Vec<u8>,
 }
 
 /// Reads an object in ranges.

@@ -1,20 +1,23 @@
 //! Columns from a sample.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::json::reader::infer_json_schema_from_iterator;
 use headwater_core::model::{Format, ReadOptions};
+use serde_json::{Value, json};
 
-use super::records::cut;
+use super::records::Cutter;
 use crate::engine::{arrow_schema, storable_schema};
 use crate::error::{LakeError, Result};
 
 /// Lines that are looked at.
 const SAMPLE_LINES: usize = 10_000;
 
-/// The columns of a sample, in the order in which they are first seen for CSV and by name for JSON;
-/// hints override. What can't be read in the sample is left out. Without `inferColumnTypes` all
-/// columns are strings.
+/// The columns of a sample, in the order in which they are first seen, those of one JSON record by
+/// name; hints override. A JSON column whose values contradict each other is text. What can't be read
+/// in the sample is left out. Without `inferColumnTypes` all columns are strings.
 ///
 /// # Errors
 /// `Invalid` when a hint's type isn't known or the sample has no column.
@@ -49,12 +52,27 @@ pub fn infer_schema(sample: &[u8], read: &ReadOptions) -> Result<SchemaRef> {
 }
 
 fn infer_json(sample: &[u8]) -> Schema {
-    let mut line = 1;
-    let records = cut(sample, &Format::Json, &mut line);
+    let (records, _) = Cutter::new(&Format::Json, sample.len()).cut(sample, true);
     let sound = records.iter().filter(|record| record.fault.is_none()).take(SAMPLE_LINES);
-    let values =
-        sound.filter_map(|record| serde_json::from_slice::<serde_json::Value>(&sample[record.range.clone()]).ok());
-    arrow::json::reader::infer_json_schema_from_iterator(values.map(Ok)).unwrap_or_else(|_| Schema::empty())
+    let values: Vec<Value> =
+        sound.filter_map(|record| serde_json::from_slice(&sample[record.range.clone()]).ok()).collect();
+    infer_json_schema_from_iterator(values.iter().map(Ok)).unwrap_or_else(|_| infer_each(&values))
+}
+
+/// The columns of objects some of which contradict each other: a column that does is text.
+fn infer_each(objects: &[Value]) -> Schema {
+    let mut names: Vec<&String> = Vec::new();
+    let mut known = HashSet::new();
+    names.extend(
+        objects.iter().filter_map(Value::as_object).flat_map(|object| object.keys()).filter(|name| known.insert(*name)),
+    );
+    let alone = |name: &String| {
+        let values = objects.iter().filter_map(|object| object.get(name).map(|value| json!({ name: value })));
+        let schema = infer_json_schema_from_iterator(values.map(Ok)).ok();
+        let found = schema.and_then(|schema| schema.field_with_name(name).cloned().ok());
+        found.unwrap_or_else(|| Field::new(name, DataType::Utf8, true))
+    };
+    Schema::new(names.into_iter().map(alone).collect::<Vec<_>>())
 }
 
 fn infer_csv(sample: &[u8], options: &headwater_core::model::CsvOptions) -> Schema {

@@ -9,7 +9,9 @@ use headwater_core::provenance::METADATA;
 use headwater_core::trigger::Message;
 
 use super::decode::Decoder;
-use super::records::cut;
+use super::files::BYTE_ORDER_MARK;
+use super::json::json_shape;
+use super::records::{Cutter, Record, record};
 use super::{BadRecord, DecodeLimits, Origin};
 use crate::error::{LakeError, Result};
 
@@ -48,36 +50,39 @@ pub fn decode_messages(
         return Ok((with_metadata(vec![Arc::new(bodies)], &owners, messages, source, columns)?, Vec::new()));
     }
     let mut text = Vec::with_capacity(messages.iter().map(|message| message.body.len() + 1).sum());
-    let (mut records, mut owners, mut bad) = (Vec::new(), Vec::new(), Vec::new());
-    for (owner, message) in messages.iter().enumerate() {
+    let (mut records, mut starts, mut bad) = (Vec::new(), Vec::with_capacity(messages.len()), Vec::new());
+    for message in messages {
         let offset = text.len();
-        let body = message.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&message.body);
+        starts.push(offset);
+        let body = message.body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&message.body);
         text.extend_from_slice(body);
         text.push(b'\n');
-        let mut line = 1;
-        let mut cut = cut(body, &read.format, &mut line);
-        if cut.is_empty() {
+        let found = body_records(body, &read.format, limits.record_bytes);
+        if found.is_empty() {
             bad.push(bad_record(message, source, 1, "the message is empty".into(), &message.body));
         }
-        for record in &mut cut {
-            record.range = record.range.start + offset..record.range.end + offset;
-        }
-        owners.extend(std::iter::repeat_n(owner, cut.len()));
-        records.append(&mut cut);
+        let moved = |record: Record| Record { range: record.range.start + offset..record.range.end + offset, ..record };
+        records.extend(found.into_iter().map(moved));
     }
-    let bulk = Decoder::new(&read.format, columns).decode(&text, &records, limits.record_bytes)?;
-    for (index, reason) in bulk.bad {
-        let raw = &text[records[index].range.clone()];
-        bad.push(bad_record(
-            &messages[owners[index]],
-            source,
-            records[index].line,
-            reason,
-            &raw[..raw.len().min(limits.record_bytes)],
-        ));
+    let bulk = Decoder::new(&read.format, columns).decode(&text, records, limits.record_bytes)?;
+    let owner = |index: usize| starts.partition_point(|start| *start <= bulk.records[index].range.start) - 1;
+    bad.extend(bulk.bad.into_iter().map(|(index, reason)| {
+        let record = &bulk.records[index];
+        let raw = &text[record.range.clone()];
+        let raw = &raw[..raw.len().min(limits.record_bytes)];
+        bad_record(&messages[owner(index)], source, record.line, reason, raw)
+    }));
+    let owners: Vec<usize> = bulk.good.iter().map(|index| owner(*index)).collect();
+    Ok((with_metadata(bulk.rows.columns().to_vec(), &owners, messages, source, columns)?, bad))
+}
+
+/// The records of a body: a JSON object over any number of lines, or one record a line.
+fn body_records(body: &[u8], format: &Format, record_bytes: usize) -> Vec<Record> {
+    let is_one = *format == Format::Json && json_shape(body).fault.is_none();
+    if is_one {
+        return record(body, 0..body.len(), 1, format).into_iter().collect();
     }
-    let good: Vec<usize> = bulk.good.iter().map(|index| owners[*index]).collect();
-    Ok((with_metadata(bulk.rows.columns().to_vec(), &good, messages, source, columns)?, bad))
+    Cutter::new(format, record_bytes).cut(body, true).0
 }
 
 /// Bodies to infer a schema from.

@@ -7,6 +7,7 @@
 mod decode;
 mod files;
 mod infer;
+mod json;
 mod messages;
 mod records;
 mod side;

@@ -1,129 +1,219 @@
-//! Cuts text into records.
+//! Cuts text into records, whatever pieces the text comes in.
+//!
+//! A JSON record is a line. A CSV record may go over several lines inside of quotes; one whose quote
+//! isn't closed within the limit of a record's size is no record: its lines are, each by itself, so
+//! that a stray quote doesn't swallow what follows. Cutting takes time linear in the text.
 
 use std::ops::Range;
 
 use headwater_core::model::{CsvOptions, Format};
+use memchr::{memchr, memchr_iter};
 
-/// Brackets in a JSON record deeper than this are refused.
-const DEEPEST: u32 = 128;
+use super::json::{Shape, json_shape};
 
 /// A record in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Record {
-    /// Its bytes, without the line's end.
+    /// Its bytes, without the line's end. Of a record that is too large, not less than too many.
     pub(super) range: Range<usize>,
     /// Its line, from 1.
     pub(super) line: u64,
     /// Why it can't be a record, if it can't.
     pub(super) fault: Option<&'static str>,
+    /// Whether it holds a JSON number with a fraction or an exponent.
+    pub(super) has_fraction: bool,
 }
 
-/// The records of a text that ends at a record's end, blank lines left out. Lines count on from
-/// `line`, which is moved to the line after.
-pub(super) fn cut(text: &[u8], format: &Format, line: &mut u64) -> Vec<Record> {
-    let mut records = Vec::with_capacity(text.len() / 128 + 1);
-    let mut start = 0;
-    while start < text.len() {
-        let end = match format {
-            Format::Csv(options) => record_end(text, start, options),
-            Format::Json | Format::Raw => memchr(text, start),
-        };
-        let range = trimmed(text, start..end);
-        let lines = text[start..end].iter().filter(|byte| **byte == b'\n').count() as u64 + 1;
-        if !range.is_empty() && !is_comment(&text[range.clone()], format) {
-            let fault = match format {
-                Format::Json => json_fault(&text[range.clone()]),
-                Format::Csv(_) | Format::Raw => None,
-            };
-            records.push(Record { range, line: *line, fault });
+/// Cuts the text of one input.
+#[derive(Debug)]
+pub(super) struct Cutter<'a> {
+    format: &'a Format,
+    /// Bytes of a record at most.
+    limit: usize,
+    /// The line of the next byte.
+    line: u64,
+    /// Bytes from here on that are cut by lines, though the format knows longer records.
+    by_lines: usize,
+    /// The rest of the line belongs to a record that was too large.
+    skipping: bool,
+}
+
+/// How the next record ends.
+enum End {
+    /// Before the line's end that stands here.
+    At(usize),
+    /// Not in this text, which is too short to tell.
+    Beyond,
+    /// Nowhere: its quote isn't closed.
+    Open,
+    /// It is a line that is too large.
+    TooLarge,
+}
+
+impl<'a> Cutter<'a> {
+    /// At the beginning of an input; larger records than the limit may be cut short.
+    pub(super) const fn new(format: &'a Format, limit: usize) -> Self {
+        Self { format, limit, line: 1, by_lines: 0, skipping: false }
+    }
+
+    /// The records that end in this text, blank lines and comments left out, and how many bytes of it
+    /// are done with; the others are to be handed in again with what follows them. Nothing follows
+    /// the last text.
+    pub(super) fn cut(&mut self, text: &[u8], is_last: bool) -> (Vec<Record>, usize) {
+        let mut records = Vec::with_capacity(text.len() / 256 + 1);
+        let mut at = 0;
+        while at < text.len() {
+            if self.skipping {
+                at = self.skip(text, at);
+                continue;
+            }
+            match self.next_end(&text[at..], is_last) {
+                End::Beyond => break,
+                End::At(length) => {
+                    records.extend(record(text, at..at + length, self.line, self.format));
+                    let lines = memchr_iter(b'\n', &text[at..at + length]).count();
+                    self.line += lines as u64 + 1;
+                    self.by_lines = self.by_lines.saturating_sub(length + 1);
+                    at = (at + length + 1).min(text.len());
+                }
+                End::Open => self.by_lines = self.open_region(&text[at..]),
+                End::TooLarge => {
+                    let range = at..at + self.limit + 1;
+                    records.push(Record { range, line: self.line, fault: None, has_fraction: false });
+                    self.skipping = true;
+                    at += self.limit + 1;
+                    self.by_lines = self.by_lines.saturating_sub(self.limit + 1);
+                }
+            }
         }
-        *line += lines;
+        (records, at)
+    }
+
+    fn skip(&mut self, text: &[u8], at: usize) -> usize {
+        let end = memchr(b'\n', &text[at..]);
+        self.skipping = end.is_none();
+        self.line += u64::from(end.is_some());
+        let next = end.map_or(text.len(), |end| at + end + 1);
+        self.by_lines = self.by_lines.saturating_sub(next - at);
+        next
+    }
+
+    /// The end of the record at the beginning of a text.
+    fn next_end(&self, text: &[u8], is_last: bool) -> End {
+        match self.format {
+            Format::Csv(options) if self.by_lines == 0 => self.quoted_end(text, options, is_last),
+            Format::Csv(_) | Format::Json | Format::Raw => match memchr(b'\n', text) {
+                Some(end) => End::At(end),
+                None if self.is_too_large(text) => End::TooLarge,
+                None if is_last => End::At(text.len()),
+                None => End::Beyond,
+            },
+        }
+    }
+
+    fn quoted_end(&self, text: &[u8], options: &CsvOptions, is_last: bool) -> End {
+        let near = &text[..text.len().min(self.limit.saturating_add(2))];
+        match record_end(near, options) {
+            (Some(end), _) => End::At(end),
+            (None, _) if self.is_too_large(text) => End::Open,
+            (None, false) if is_last => End::At(text.len()),
+            (None, true) if is_last => End::Open,
+            (None, _) => End::Beyond,
+        }
+    }
+
+    /// How far a quote that isn't closed is looked for, and so what is cut by lines.
+    fn open_region(&self, text: &[u8]) -> usize {
+        if self.is_too_large(text) { self.limit.max(1) } else { text.len() }
+    }
+
+    /// Whether a line that has no end in this text is too large, even if a carriage return ends it.
+    const fn is_too_large(&self, text: &[u8]) -> bool {
+        text.len() > self.limit.saturating_add(1)
+    }
+}
+
+/// The lines of a record that can't be decoded, as records.
+pub(super) fn lines_of(text: &[u8], whole: &Record, format: &Format) -> Vec<Record> {
+    let mut start = whole.range.start;
+    let mut lines = Vec::new();
+    for (line, at) in (whole.line..).zip(memchr_iter(b'\n', &text[whole.range.clone()]).chain([whole.range.len()])) {
+        let end = whole.range.start + at;
+        lines.extend(record(text, start..end, line, format));
         start = end + 1;
     }
-    records
+    lines
 }
 
-/// The end of the last whole record of a text that may go on; `None` if it has none.
-pub(super) fn last_end(text: &[u8], format: &Format) -> Option<usize> {
-    match format {
-        Format::Json | Format::Raw => text.iter().rposition(|byte| *byte == b'\n').map(|at| at + 1),
+/// The record in a range, unless it is blank or a comment.
+pub(super) fn record(text: &[u8], mut range: Range<usize>, line: u64, format: &Format) -> Option<Record> {
+    if text[range.clone()].last() == Some(&b'\r') {
+        range.end -= 1;
+    }
+    let bytes = &text[range.clone()];
+    let shape = match format {
+        Format::Json if bytes.trim_ascii().is_empty() => return None,
+        Format::Json => json_shape(bytes),
+        Format::Csv(options) if bytes.is_empty() || options.comment.is_some_and(|mark| bytes[0] == mark) => {
+            return None;
+        }
         Format::Csv(options) => {
-            let (mut start, mut last) = (0, None);
-            while start < text.len() {
-                let end = record_end(text, start, options);
-                if end >= text.len() {
-                    break;
-                }
-                last = Some(end + 1);
-                start = end + 1;
-            }
-            last
+            let is_open = memchr(options.quote, bytes).is_some() && is_open(bytes, options);
+            Shape { fault: is_open.then_some("a quoted field isn't closed"), has_fraction: false }
         }
+        Format::Raw => Shape::default(),
+    };
+    Some(Record { range, line, fault: shape.fault, has_fraction: shape.has_fraction })
+}
+
+fn is_open(record: &[u8], options: &CsvOptions) -> bool {
+    let mut state = Csv::FieldStart;
+    record.iter().for_each(|byte| state = state.next(*byte, options));
+    state.is_quoted()
+}
+
+/// Where a text stands between the fields of a CSV record: a quote opens a field only at its start.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Csv {
+    FieldStart,
+    Field,
+    Quoted,
+    Escaped,
+    QuoteInQuoted,
+}
+
+impl Csv {
+    #[inline]
+    const fn next(self, byte: u8, options: &CsvOptions) -> Self {
+        match self {
+            Self::FieldStart if byte == options.quote => Self::Quoted,
+            Self::QuoteInQuoted if byte == options.quote => Self::Quoted,
+            Self::FieldStart | Self::Field | Self::QuoteInQuoted if byte == options.separator => Self::FieldStart,
+            Self::FieldStart | Self::Field | Self::QuoteInQuoted => Self::Field,
+            Self::Quoted if byte == options.quote => Self::QuoteInQuoted,
+            Self::Quoted if matches!(options.escape, Some(escape) if escape == byte) => Self::Escaped,
+            Self::Quoted | Self::Escaped => Self::Quoted,
+        }
+    }
+
+    const fn is_quoted(self) -> bool {
+        matches!(self, Self::Quoted | Self::Escaped)
     }
 }
 
-/// The next line's end: of its newline, or of the text.
-fn memchr(text: &[u8], start: usize) -> usize {
-    text[start..].iter().position(|byte| *byte == b'\n').map_or(text.len(), |at| start + at)
-}
-
-/// The end of a CSV record: the first newline outside of quotes.
-fn record_end(text: &[u8], start: usize, options: &CsvOptions) -> usize {
-    let (mut quoted, mut escaped) = (false, false);
-    for (at, byte) in text.iter().enumerate().skip(start) {
-        if escaped {
-            escaped = false;
-        } else if quoted && options.escape == Some(*byte) && *byte != options.quote {
-            escaped = true;
-        } else if *byte == options.quote {
-            quoted = !quoted;
-        } else if *byte == b'\n' && !quoted {
-            return at;
-        }
+/// The newline that ends the CSV record at the beginning of a text, and whether the text ends inside
+/// of quotes.
+fn record_end(text: &[u8], options: &CsvOptions) -> (Option<usize>, bool) {
+    let line = memchr(b'\n', text).unwrap_or(text.len());
+    if memchr(options.quote, &text[..line]).is_none() {
+        return ((line < text.len()).then_some(line), false);
     }
-    text.len()
-}
-
-fn is_comment(record: &[u8], format: &Format) -> bool {
-    matches!(format, Format::Csv(CsvOptions { comment: Some(comment), .. }) if record.first() == Some(comment))
-}
-
-fn trimmed(text: &[u8], range: Range<usize>) -> Range<usize> {
-    let record = &text[range.clone()];
-    let record_end = record.len() - record.iter().rev().take_while(|byte| matches!(byte, b'\r' | b' ' | b'\t')).count();
-    let blank = record[..record_end].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
-    range.start + blank..range.start + record_end
-}
-
-/// Why a line isn't exactly one JSON object. This makes sure that each line gives one row, whatever
-/// stands in it, and that nesting can't exhaust the stack.
-fn json_fault(record: &[u8]) -> Option<&'static str> {
-    if record.first() != Some(&b'{') {
-        return Some("not a JSON object");
+    let mut state = Csv::FieldStart;
+    for (at, byte) in text.iter().enumerate() {
+        if *byte == b'\n' && !state.is_quoted() {
+            return (Some(at), false);
+        }
+        state = state.next(*byte, options);
     }
-    let (mut depth, mut string, mut escaped) = (0_u32, false, false);
-    for (at, byte) in record.iter().enumerate() {
-        if string {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => string = false,
-                _ => {}
-            }
-            continue;
-        }
-        match byte {
-            b'"' => string = true,
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > DEEPEST {
-            return Some("nested too deeply");
-        }
-        if depth == 0 {
-            return (at + 1 < record.len()).then_some("more than one JSON value on the line");
-        }
-    }
-    Some("the JSON object doesn't end")
+    (None, state.is_quoted())
 }

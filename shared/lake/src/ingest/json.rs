@@ -1,0 +1,176 @@
+//! What is looked at in JSON text before it is decoded: that a record is one object and no deeper
+//! than the stack, and that numbers for integers are integers.
+//!
+//! The decoder takes one object after the other wherever lines end, and cuts fractions off silently;
+//! these checks are what makes each record one row, and no value another than was sent.
+
+use arrow::datatypes::{DataType, Fields};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+/// Brackets in a record deeper than this are refused.
+const DEEPEST: u32 = 128;
+
+/// What a text is, seen from its brackets and quotes only.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Shape {
+    /// Why it isn't one object.
+    pub(super) fault: Option<&'static str>,
+    /// Whether a number has a fraction or an exponent.
+    pub(super) has_fraction: bool,
+}
+
+impl Shape {
+    const fn fault(fault: &'static str) -> Self {
+        Self { fault: Some(fault), has_fraction: false }
+    }
+}
+
+/// The shape of a record.
+pub(super) fn json_shape(record: &[u8]) -> Shape {
+    let record = record.trim_ascii();
+    if record.first() != Some(&b'{') {
+        return Shape::fault("not a JSON object");
+    }
+    let (mut depth, mut has_fraction, mut at) = (0_u32, false, 0);
+    while at < record.len() {
+        match record[at] {
+            b'"' => at = string_end(record, at + 1),
+            b'{' | b'[' if depth == DEEPEST => return Shape::fault("nested too deeply"),
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' if depth == 1 => {
+                let fault = (at + 1 < record.len()).then_some("more than one JSON value in the record");
+                return Shape { fault, has_fraction };
+            }
+            b'}' | b']' => depth -= 1,
+            b'.' => has_fraction = true,
+            b'e' | b'E' => has_fraction |= record[at - 1].is_ascii_digit(),
+            _ => {}
+        }
+        at += 1;
+    }
+    Shape::fault("the JSON object doesn't end")
+}
+
+/// The quote that ends a string, or the end of the text.
+fn string_end(record: &[u8], start: usize) -> usize {
+    let mut at = start;
+    while at < record.len() {
+        match record[at] {
+            b'"' => return at,
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+    record.len()
+}
+
+/// Whether any column, at any depth, holds integers.
+pub(super) fn has_integers(fields: &Fields) -> bool {
+    fields.iter().any(|field| is_integral(field.data_type()))
+}
+
+fn is_integral(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Struct(fields) => has_integers(fields),
+        DataType::List(element) => is_integral(element.data_type()),
+        DataType::Map(entries, _) => is_integral(entries.data_type()),
+        other => other.is_integer(),
+    }
+}
+
+/// Why a record doesn't fit, when it gives a number with a fraction for an integer. What else may be
+/// wrong with it is for the decoder to say.
+pub(super) fn fraction_for_integer(record: &[u8], fields: &Fields) -> Option<String> {
+    let mut input = serde_json::Deserializer::from_slice(record);
+    let error = Columns(fields).deserialize(&mut input).err()?;
+    let reason = error.to_string();
+    error.is_data().then(|| reason.split(" at line ").next().unwrap_or_default().to_owned())
+}
+
+/// Walks an object by the columns wanted.
+struct Columns<'a>(&'a Fields);
+
+/// Walks a value by its type.
+struct Value<'a>(&'a DataType);
+
+impl<'de> DeserializeSeed<'de> for Columns<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, input: D) -> Result<(), D::Error> {
+        Value(&DataType::Struct(self.0.clone())).deserialize(input)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Value<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, input: D) -> Result<(), D::Error> {
+        if is_integral(self.0) {
+            input.deserialize_any(self)
+        } else {
+            input.deserialize_ignored_any(IgnoredAny).map(drop)
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for Value<'_> {
+    type Value = ();
+
+    fn expecting(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(to, "{}", self.0)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
+            let wanted = match self.0 {
+                DataType::Struct(fields) => fields.find(&key).map(|(_, field)| field.data_type()),
+                DataType::Map(entries, _) => match entries.data_type() {
+                    DataType::Struct(pair) => pair.get(1).map(|value| value.data_type()),
+                    _ => None,
+                },
+                _ => None,
+            };
+            match wanted {
+                Some(data_type) => map.next_value_seed(Value(data_type))?,
+                None => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
+        let element = match self.0 {
+            DataType::List(element) => element.data_type(),
+            _ => &DataType::Null,
+        };
+        while elements.next_element_seed(Value(element))?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<(), E> {
+        if self.0.is_integer() && number.fract() != 0.0 {
+            return Err(E::custom(format_args!("failed to parse {number} as {}", self.0)));
+        }
+        Ok(())
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+}
