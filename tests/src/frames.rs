@@ -133,7 +133,8 @@ fn every_type_of_key_comes_back_as_it_went() {
         ("value", Arc::new(Int64Array::from(vec![1, 2]))),
     ]);
     let names: Vec<&str> = vec!["bool", "int", "view", "date", "utc", "local", "seconds", "small"];
-    let result = group_by(&keys.schema(), &[keys.clone()], &grouping(&names, &[("value", F::Maximum)])).unwrap();
+    let result =
+        group_by(&keys.schema(), std::slice::from_ref(&keys), &grouping(&names, &[("value", F::Maximum)])).unwrap();
     assert_eq!(result.schema().fields()[..8], keys.schema().fields()[..8]);
     assert_eq!(rows(&result), rows(&keys));
 }
