@@ -9,3 +9,4 @@ mod frames;
 mod hostile;
 mod ingest;
 mod local_host;
+mod tables;

@@ -7,11 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
+use arrow::datatypes::SchemaRef;
 use chrono::{DateTime, Utc};
 use deltalake::kernel::engine::arrow_conversion::{TryIntoArrow, TryIntoKernel};
-use deltalake::kernel::transaction::{CommitBuilder, TableReference};
-use deltalake::kernel::{Action, Add, Metadata, MetadataExt, Protocol, StructType, Transaction, new_metadata};
+use deltalake::kernel::transaction::{CommitBuilder, TableReference, TransactionError};
+use deltalake::kernel::{Action, Add, Metadata, MetadataExt, StructType, Transaction, new_metadata};
 use deltalake::logstore::{CommitOrBytes, LogStoreRef};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use headwater_core::commit::{Attempt, Decision, Fence, Winner, decide, next_delay};
@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use crate::error::{LakeError, Result};
 use crate::ledger::{LedgerColumn, held};
+use crate::protocol::{check_writable, protocol_for, raised};
 use crate::storage::Storage;
 use crate::table::{CommitEntry, DataFile, TOKEN_KEY, Table, read_commit};
 
@@ -113,8 +114,8 @@ impl RetryPolicy {
 /// Commits a change on top of a pinned table, or creates it.
 ///
 /// # Errors
-/// `Invalid` when the table needs what can't be written, before anything is put; `Unavailable` only
-/// when winners can't be read.
+/// `Invalid` when the table needs what can't be written, before anything is put; `Unavailable` when
+/// storage refuses for a reason that a person must mend. What may pass is tried again until the policy ends.
 pub async fn commit(
     storage: &Storage,
     path: &str,
@@ -122,31 +123,24 @@ pub async fn commit(
     change: &Change,
     policy: RetryPolicy,
 ) -> Result<CommitOutcome> {
-    let mut attempt = Committer::new(storage, path, change);
-    let mut base = table.map(Table::version);
+    let mut committer = Committer::new(storage, path, change);
+    let mut next = table.map_or(0, |table| table.version() + 1);
     loop {
-        attempt.tries += 1;
-        let next = base.map_or(0, |version| version + 1);
-        let put = attempt.put(table, next).await?;
-        if put.is_ok() {
-            return Ok(CommitOutcome::Committed { version: next, attempts: attempt.tries });
-        }
-        let winners = attempt.winners_from(next).await?;
-        match decide(&attempt.attempt, &winners) {
-            Decision::Applied { version, ours: true } => {
-                return Ok(CommitOutcome::Committed { version, attempts: attempt.tries });
-            }
+        committer.tries += 1;
+        let Err(failure) = committer.put(table, next).await? else { return Ok(committer.committed(next)) };
+        let winners = committer.winners_from(next).await?;
+        match decide(&committer.attempt, &winners) {
+            Decision::Applied { version, ours: true } => return Ok(committer.committed(version)),
             Decision::Applied { version, ours: false } => return Ok(CommitOutcome::AlreadyApplied { version }),
             Decision::Redo { reason } => return Ok(CommitOutcome::Redo { reason: reason.words() }),
+            Decision::Rebase { .. } if winners.is_empty() && failure.is_lasting() => return Err(failure),
             Decision::Rebase { .. } if winners.is_empty() => {}
-            Decision::Rebase { onto } => base = Some(onto),
+            Decision::Rebase { onto } => next = onto + 1,
         }
-        let delay = next_delay(attempt.tries, attempt.seed);
+        let delay = next_delay(committer.tries, committer.seed);
         if Utc::now() + delay >= policy.deadline {
-            let reason = put.err().unwrap_or_default();
-            return Ok(CommitOutcome::Retryable {
-                reason: format!("{} tries to commit to {path}: {reason}", attempt.tries),
-            });
+            let reason = format!("{} tries to commit to {path}: {failure}", committer.tries);
+            return Ok(CommitOutcome::Retryable { reason });
         }
         tokio::time::sleep(delay).await;
     }
@@ -170,25 +164,28 @@ impl<'a> Committer<'a> {
         Self { storage, path, change, attempt, seed: token.as_u64_pair().0, tries: 0 }
     }
 
+    const fn committed(&self, version: u64) -> CommitOutcome {
+        CommitOutcome::Committed { version, attempts: self.tries }
+    }
+
     /// Puts one version. The inner result says why it may not be there; nothing but the log tells.
-    async fn put(&self, table: Option<&Table>, version: u64) -> Result<Result<(), String>> {
+    async fn put(&self, table: Option<&Table>, version: u64) -> Result<Result<()>> {
         let url = self.storage.table_url(self.path);
         let log = table.map_or_else(|| self.storage.log_store(self.path), Table::log_store);
         let bytes = self.bytes(table, &log, version).await?;
-        match log.write_commit_entry(version, bytes, Uuid::new_v4()).await {
-            Ok(()) => Ok(Ok(())),
-            Err(source) => {
-                tracing::debug!(table = %url, version, error = %source, "commit not seen to land");
-                Ok(Err(source.to_string()))
-            }
-        }
+        Ok(log.write_commit_entry(version, bytes, Uuid::new_v4()).await.map_err(|source| {
+            tracing::debug!(table = %url, version, error = %source, "commit not seen to land");
+            not_seen_to_land(self.path, version, source)
+        }))
     }
 
     /// The log entry, checked against the table's protocol.
     async fn bytes(&self, table: Option<&Table>, log: &LogStoreRef, version: u64) -> Result<CommitOrBytes> {
         let url = self.storage.table_url(self.path);
         let delta = |source| LakeError::delta(&url, source);
-        let reference = table.map(Table::snapshot).transpose()?.map(|snapshot| snapshot as &dyn TableReference);
+        let snapshot = table.map(Table::snapshot).transpose()?;
+        snapshot.map_or(Ok(()), |snapshot| check_writable(&url, snapshot))?;
+        let reference = snapshot.map(|snapshot| snapshot as &dyn TableReference);
         let mut report = self.change.report.clone();
         report.outcome = Outcome::Committed { version };
         report.attempts = self.tries;
@@ -238,16 +235,18 @@ impl<'a> Committer<'a> {
                 if let Some(comment) = comment {
                     metadata = metadata.with_description(comment.clone()).map_err(delta)?;
                 }
-                vec![Action::Protocol(protocol_for(schema)?), Action::Metadata(metadata)]
+                vec![Action::Protocol(protocol_for(schema, configuration)?), Action::Metadata(metadata)]
             }
             Some(SchemaChange::SetColumns { schema, configuration }) => {
                 let Some(table) = table else { return Ok(Vec::new()) };
-                let present: Metadata = table.snapshot()?.metadata().clone();
+                let snapshot = table.snapshot()?;
+                let protocol = raised(snapshot.protocol(), schema)?.map(Action::Protocol);
+                let present: Metadata = snapshot.metadata().clone();
                 let mut metadata = present.with_schema(&delta_schema(schema)?).map_err(delta)?;
                 for (key, value) in configuration {
                     metadata = metadata.add_config_key(key.clone(), value.clone()).map_err(delta)?;
                 }
-                vec![Action::Metadata(metadata)]
+                protocol.into_iter().chain([Action::Metadata(metadata)]).collect()
             }
             None => Vec::new(),
         })
@@ -262,8 +261,19 @@ impl<'a> Committer<'a> {
         }
     }
 
-    /// Every commit from a version on.
+    /// Every commit from a version on. None, if they can't be read for now: the same version is then put
+    /// again, and if ours is there already, it is found.
     async fn winners_from(&self, first: u64) -> Result<Vec<Winner>> {
+        match self.read_winners(first).await {
+            Err(error) if !error.is_lasting() => {
+                tracing::debug!(table = self.path, %error, "winners can't be read");
+                Ok(Vec::new())
+            }
+            read => read,
+        }
+    }
+
+    async fn read_winners(&self, first: u64) -> Result<Vec<Winner>> {
         let mut winners = Vec::new();
         for version in first.. {
             let Some(entry) = read_commit(self.storage, self.path, version).await? else { break };
@@ -289,6 +299,16 @@ impl<'a> Committer<'a> {
     }
 }
 
+/// Why a commit was not seen to land.
+fn not_seen_to_land(path: &str, version: u64, source: TransactionError) -> LakeError {
+    let action = "can't put a commit of";
+    let source = match source {
+        TransactionError::ObjectStore { source } => source,
+        other => object_store::Error::AlreadyExists { path: format!("version {version}"), source: Box::new(other) },
+    };
+    LakeError::Storage { action, path: path.to_owned(), source }
+}
+
 /// A schema as Delta's JSON.
 pub(crate) fn schema_to_json(schema: &SchemaRef) -> Result<String> {
     serde_json::to_string(&delta_schema(schema)?).map_err(|source| LakeError::Internal { message: source.to_string() })
@@ -306,25 +326,4 @@ fn delta_schema(schema: &SchemaRef) -> Result<StructType> {
         message: format!("a column's type can't be kept in a Delta table: {source}"),
         help: "cast it in the query to a SQL type".into(),
     })
-}
-
-/// The lowest protocol that the columns need, so that every reader can open the table.
-fn protocol_for(schema: &SchemaRef) -> Result<Protocol> {
-    let protocol = if schema.fields().iter().any(|field| has_local_time(field.data_type())) {
-        serde_json::json!({"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": ["timestampNtz"], "writerFeatures": ["timestampNtz"]})
-    } else {
-        serde_json::json!({"minReaderVersion": 1, "minWriterVersion": 2})
-    };
-    serde_json::from_value(protocol).map_err(|source| LakeError::Internal { message: source.to_string() })
-}
-
-fn has_local_time(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::Timestamp(TimeUnit::Microsecond, None) => true,
-        DataType::Struct(fields) => fields.iter().any(|field| has_local_time(field.data_type())),
-        DataType::List(field) | DataType::LargeList(field) | DataType::Map(field, _) => {
-            has_local_time(field.data_type())
-        }
-        _ => false,
-    }
 }

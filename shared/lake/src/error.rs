@@ -1,5 +1,8 @@
 //! Errors of the lake, by what the caller does.
 
+use std::error::Error;
+
+use deltalake::DeltaTableError;
 use headwater_core::error::ErrorKind;
 use headwater_core::report::ExpectationCount;
 
@@ -19,7 +22,7 @@ pub enum LakeError {
         help: String,
     },
     /// Storage said no, or nothing.
-    #[error("{action} {path}: {source}{}", hint(source))]
+    #[error("{action} {path}: {source}{}", hint(&source.to_string()))]
     Storage {
         /// What was being done.
         action: &'static str,
@@ -27,6 +30,14 @@ pub enum LakeError {
         path: String,
         /// Why it failed.
         source: object_store::Error,
+    },
+    /// Storage failed under a table that was read or written.
+    #[error("table {table}: {source}{}", hint(&source.to_string()))]
+    TableOutOfReach {
+        /// The table's URL.
+        table: String,
+        /// What failed.
+        source: Box<DeltaTableError>,
     },
     /// A table's log or files are not as the protocol says, or need what we don't have.
     #[error("table {table}: {message}\n  help: {help}")]
@@ -146,6 +157,7 @@ impl LakeError {
             }
             Self::DataFileUnreadable { .. } => ErrorKind::Unavailable,
             Self::Storage { source, .. } => storage_kind(source),
+            Self::TableOutOfReach { source, .. } => failure_below(source.as_ref()).unwrap_or(ErrorKind::Unavailable),
             Self::Query(source) => query_kind(source),
             Self::Internal { .. } => ErrorKind::Internal,
         }
@@ -171,12 +183,11 @@ impl LakeError {
 
     /// An error of delta-rs about a table.
     #[must_use]
-    pub fn delta(table: &url::Url, source: deltalake::DeltaTableError) -> Self {
+    pub fn delta(table: &url::Url, source: DeltaTableError) -> Self {
         let table = table.to_string();
         match source {
-            deltalake::DeltaTableError::ObjectStore { source } => {
-                Self::Storage { action: "can't use", path: table, source }
-            }
+            DeltaTableError::ObjectStore { source } => Self::Storage { action: "can't use", path: table, source },
+            other if failure_below(&other).is_some() => Self::TableOutOfReach { table, source: Box::new(other) },
             other => Self::TableUnusable {
                 table,
                 message: other.to_string(),
@@ -184,6 +195,46 @@ impl LakeError {
             },
         }
     }
+
+    /// Whether storage said no in a way that trying again won't change, so that a person has to act:
+    /// the disk is full or read-only, this user may not write, credentials are wrong.
+    #[must_use]
+    pub(crate) fn is_lasting(&self) -> bool {
+        !self.kind().is_retryable() || !hint(&self.to_string()).is_empty()
+    }
+}
+
+/// The kind of the storage failure that an error comes from, however many libraries it has passed;
+/// `None` if it comes from something else.
+fn failure_below(error: &(dyn Error + 'static)) -> Option<ErrorKind> {
+    if let Some(source) = error.downcast_ref::<object_store::Error>() {
+        return Some(storage_kind(source));
+    }
+    if let Some(source) = error.downcast_ref::<std::io::Error>() {
+        return io_failure(source);
+    }
+    if let Some(DeltaTableError::KernelError(source)) = error.downcast_ref() {
+        return kernel_failure(&source.to_string());
+    }
+    failure_below(error.source()?)
+}
+
+/// An error of reading or writing, unless it is about what was read.
+fn io_failure(source: &std::io::Error) -> Option<ErrorKind> {
+    use std::io::ErrorKind as Io;
+    match source.get_ref() {
+        Some(inner) => failure_below(inner),
+        None => match source.kind() {
+            Io::InvalidData | Io::InvalidInput | Io::UnexpectedEof => None,
+            _ => Some(ErrorKind::Unavailable),
+        },
+    }
+}
+
+/// The Delta kernel keeps its cause in the text only.
+fn kernel_failure(text: &str) -> Option<ErrorKind> {
+    let causes = ["Error interacting with object store", "Reqwest Error", "os error "];
+    causes.iter().any(|cause| text.contains(cause)).then_some(ErrorKind::Unavailable)
 }
 
 fn storage_kind(source: &object_store::Error) -> ErrorKind {
@@ -199,6 +250,9 @@ fn storage_kind(source: &object_store::Error) -> ErrorKind {
 
 fn query_kind(source: &datafusion::error::DataFusionError) -> ErrorKind {
     use datafusion::error::DataFusionError as E;
+    if let Some(kind) = failure_below(source) {
+        return kind;
+    }
     match source.find_root() {
         E::ObjectStore(_) | E::IoError(_) | E::ResourcesExhausted(_) => ErrorKind::Unavailable,
         E::ArrowError(..) | E::Execution(_) => ErrorKind::Data,
@@ -208,15 +262,15 @@ fn query_kind(source: &datafusion::error::DataFusionError) -> ErrorKind {
 }
 
 /// What to do about a storage error, where its text tells.
-fn hint(source: &object_store::Error) -> &'static str {
-    let text = source.to_string();
-    if text.contains("os error 28") || text.contains("os error 122") {
+fn hint(text: &str) -> &'static str {
+    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    if says(&["os error 28", "os error 122"]) {
         "\n  help: the disk is full; make room and run again, nothing was lost"
-    } else if text.contains("os error 30") {
+    } else if says(&["os error 30"]) {
         "\n  help: the file system is read-only; choose another `storage`"
-    } else if text.contains("os error 13") || matches!(source, object_store::Error::PermissionDenied { .. }) {
+    } else if says(&["os error 13", "lacked the necessary privileges"]) {
         "\n  help: this user may not write there; change the folder's permissions or choose another `storage`"
-    } else if matches!(source, object_store::Error::Unauthenticated { .. }) {
+    } else if says(&["lacked valid authentication credentials"]) {
         "\n  help: check the credentials"
     } else {
         ""

@@ -12,6 +12,7 @@ pub mod flow;
 pub mod ingest;
 pub mod lake;
 pub mod ledger;
+mod protocol;
 pub mod storage;
 pub mod table;
 pub mod write;

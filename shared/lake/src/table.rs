@@ -9,6 +9,7 @@ use datafusion::datasource::TableProvider;
 use deltalake::DeltaTable;
 use deltalake::kernel::{Action, Add, EagerSnapshot, Metadata, Protocol, Remove};
 use deltalake::logstore::{LogStoreRef, get_actions};
+use futures::{StreamExt, TryStreamExt};
 use headwater_core::report::{COMMIT_INFO_KEY, FlowReport};
 use object_store::path::Path;
 use serde_json::Value;
@@ -20,6 +21,9 @@ use crate::storage::Storage;
 /// After so many new commits a handle is opened anew, from the last checkpoint: one that is only
 /// ever updated gets slower with every commit.
 const REOPEN_AFTER: u64 = 64;
+
+/// Log entries that are read at once.
+const READ_AT_ONCE: usize = 8;
 
 /// The key of a commit's token in `commitInfo`.
 pub(crate) const TOKEN_KEY: &str = "headwaterToken";
@@ -137,12 +141,11 @@ impl Table {
     /// `Invalid` ([`LakeError::LogEntryGone`]) when one was cleaned up.
     pub async fn changes(&self, after: Option<u64>, through: u64) -> Result<Vec<CommitEntry>> {
         let first = after.map_or(0, |version| version + 1);
-        let mut entries = Vec::new();
-        for version in first..=through {
+        let read = async |version| {
             let entry = read_commit(&self.storage, &self.path, version).await?;
-            entries.push(entry.ok_or_else(|| LakeError::LogEntryGone { table: self.url().to_string(), version })?);
-        }
-        Ok(entries)
+            entry.ok_or_else(|| LakeError::LogEntryGone { table: self.url().to_string(), version })
+        };
+        futures::stream::iter(first..=through).map(read).buffered(READ_AT_ONCE).try_collect().await
     }
 
     /// The last commits, newest first, as far as the log goes back.
@@ -217,7 +220,9 @@ pub struct DataFile {
 impl DataFile {
     pub(crate) fn new(storage: &Storage, table: &str, add: Add) -> Self {
         let folder = storage.location(table);
-        let location = Path::from_iter(folder.parts().chain(Path::from(add.path.as_str()).parts()));
+        // Paths of partitions hold percent signs that are part of the name.
+        let path = Path::parse(&add.path).unwrap_or_else(|_| Path::from(add.path.as_str()));
+        let location = Path::from_iter(folder.parts().chain(path.parts()));
         Self { add, location, stats: Arc::default() }
     }
 

@@ -31,11 +31,13 @@ pub enum Operation {
     Change,
 }
 
-/// How an operation fails. The caller sees the same error each time.
+/// How an operation fails. The caller sees the same error each time, except for `Forbidden`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// Nothing happens.
     Refused,
+    /// Nothing happens, and the error says that it never will: this user may not.
+    Forbidden,
     /// It happens, but the answer is lost.
     Lost,
     /// The caller gives up, and it happens at [`FaultStore::land_late`]. Puts only; else as `Refused`.
@@ -209,6 +211,10 @@ fn failed(operation: Operation, location: &Path) -> Error {
     Error::Generic { store: "FaultStore", source: format!("injected fault: {operation:?} {location}").into() }
 }
 
+fn forbidden(location: &Path) -> Error {
+    Error::PermissionDenied { path: location.to_string(), source: "injected fault".into() }
+}
+
 impl fmt::Display for FaultStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "FaultStore({})", self.inner)
@@ -223,6 +229,7 @@ impl ObjectStore for FaultStore {
         };
         match fault {
             Fault::Refused => {}
+            Fault::Forbidden => return Err(forbidden(location)),
             Fault::Lost => drop(self.inner.put_opts(location, payload, options).await?),
             Fault::Late => self.state().late.push((location.clone(), payload, options)),
         }
@@ -302,7 +309,7 @@ impl MultipartUpload for FaultUpload {
     async fn complete(&mut self) -> Result<PutResult> {
         match self.store.meet(Operation::Upload, &self.location) {
             Some(Fault::Lost) => drop(self.inner.complete().await?),
-            Some(Fault::Refused | Fault::Late) => {}
+            Some(Fault::Refused | Fault::Forbidden | Fault::Late) => {}
             None => return self.inner.complete().await,
         }
         Err(failed(Operation::Upload, &self.location))

@@ -1,0 +1,154 @@
+//! What a table asks of its readers and writers.
+//!
+//! New tables get the lowest protocol that their columns need, so that every reader can open them. A
+//! table of somebody else's may ask for what isn't done here: it is refused by name, before anything
+//! is put, rather than written wrongly.
+
+use std::collections::BTreeMap;
+
+use arrow::datatypes::{DataType, SchemaRef};
+use deltalake::kernel::{EagerSnapshot, Protocol};
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::error::{LakeError, Result};
+
+/// Readers and writers that know features by their names.
+const BY_NAME: (u64, u64) = (3, 7);
+
+/// Writers that know the change data feed, which needs nothing of a writer that never updates a row.
+const CHANGE_DATA_FEED: u64 = 4;
+
+/// What every writer knows.
+const BASIC: (u64, u64) = (1, 2);
+
+/// The lowest protocol for a new table.
+pub(crate) fn protocol_for(schema: &SchemaRef, configuration: &BTreeMap<String, String>) -> Result<Protocol> {
+    if has_local_time(schema) {
+        return protocol(&json!({"minReaderVersion": BY_NAME.0, "minWriterVersion": BY_NAME.1,
+            "readerFeatures": ["timestampNtz"], "writerFeatures": features(configuration)}));
+    }
+    let writer = if feeds_changes(configuration) { CHANGE_DATA_FEED } else { BASIC.1 };
+    protocol(&json!({"minReaderVersion": BASIC.0, "minWriterVersion": writer}))
+}
+
+/// The protocol that new columns raise a table to; `None` if it has what they need.
+pub(crate) fn raised(present: &Protocol, schema: &SchemaRef) -> Result<Option<Protocol>> {
+    if !has_local_time(schema) {
+        return Ok(None);
+    }
+    let present = serde_json::to_value(present).map_err(|source| internal(&source))?;
+    let version = |key: &str| present.get(key).and_then(Value::as_u64).unwrap_or_default();
+    let mut readers = named(&present, "readerFeatures");
+    let mut writers = named(&present, "writerFeatures");
+    if readers.iter().any(|feature| feature == "timestampNtz") {
+        return Ok(None);
+    }
+    if version("minWriterVersion") < BY_NAME.1 {
+        writers.extend(implied(version("minWriterVersion")));
+    }
+    if version("minReaderVersion") == 2 {
+        readers.push("columnMapping".to_owned());
+    }
+    readers.push("timestampNtz".to_owned());
+    writers.push("timestampNtz".to_owned());
+    protocol(&json!({"minReaderVersion": BY_NAME.0, "minWriterVersion": BY_NAME.1,
+        "readerFeatures": readers, "writerFeatures": writers}))
+    .map(Some)
+}
+
+/// Whether rows may be written as they are, without rules that only the table's writers would hold.
+///
+/// # Errors
+/// `Invalid`, naming the rule.
+pub(crate) fn check_writable(url: &Url, snapshot: &EagerSnapshot) -> Result<()> {
+    let metadata = snapshot.metadata();
+    let refused = |message: String, help| Err(LakeError::TableUnusable { table: url.to_string(), message, help });
+    let configuration = metadata.configuration();
+    if let Some(name) = configuration.keys().find_map(|key| key.strip_prefix("delta.constraints.")) {
+        let help = "drop the constraint, and declare it in the pipeline as an expectation";
+        return refused(format!("its constraint `{name}` would not be checked by this writer"), help);
+    }
+    if configuration.get("delta.columnMapping.mode").is_some_and(|mode| mode != "none") {
+        return refused(
+            "its columns are mapped to other names in its files".into(),
+            "rewrite it without column mapping",
+        );
+    }
+    for field in snapshot.schema().fields() {
+        for rule in ["delta.invariants", "delta.generationExpression", "delta.identity.start"] {
+            if field.metadata().contains_key(rule) {
+                let help = "drop the rule, or write the table with the engine that made it";
+                return refused(
+                    format!("its column `{}` has {rule}, which this writer doesn't know", field.name()),
+                    help,
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+fn protocol(value: &Value) -> Result<Protocol> {
+    serde_json::from_value(value.clone()).map_err(|source| internal(&source))
+}
+
+fn internal(source: &serde_json::Error) -> LakeError {
+    LakeError::Internal { message: source.to_string() }
+}
+
+fn named(protocol: &Value, key: &str) -> Vec<String> {
+    let features = protocol.get(key).and_then(Value::as_array).into_iter().flatten();
+    features.filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// The features that a writer version stands for:
+/// <https://github.com/delta-io/delta/blob/master/PROTOCOL.md#valid-feature-names-in-table-features>.
+fn implied(writer_version: u64) -> Vec<String> {
+    let since = [
+        (2, "appendOnly"),
+        (2, "invariants"),
+        (3, "checkConstraints"),
+        (4, "changeDataFeed"),
+        (4, "generatedColumns"),
+        (5, "columnMapping"),
+        (6, "identityColumns"),
+    ];
+    since.into_iter().filter(|(version, _)| *version <= writer_version).map(|(_, name)| name.to_owned()).collect()
+}
+
+/// Writer features of a new table that names them.
+fn features(configuration: &BTreeMap<String, String>) -> Vec<&'static str> {
+    let mut features = vec!["timestampNtz"];
+    if is_true(configuration, "delta.appendOnly") {
+        features.push("appendOnly");
+    }
+    if feeds_changes(configuration) {
+        features.push("changeDataFeed");
+    }
+    features
+}
+
+fn feeds_changes(configuration: &BTreeMap<String, String>) -> bool {
+    is_true(configuration, "delta.enableChangeDataFeed")
+}
+
+fn is_true(configuration: &BTreeMap<String, String>, key: &str) -> bool {
+    configuration.get(key).is_some_and(|value| value.eq_ignore_ascii_case("true"))
+}
+
+/// Whether a column, however deep, is a timestamp without a time zone.
+fn has_local_time(schema: &SchemaRef) -> bool {
+    schema.fields().iter().any(|field| is_local_time(field.data_type()))
+}
+
+fn is_local_time(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Timestamp(_, zone) => zone.is_none(),
+        DataType::Struct(fields) => fields.iter().any(|field| is_local_time(field.data_type())),
+        DataType::List(field) | DataType::LargeList(field) | DataType::Map(field, _) => {
+            is_local_time(field.data_type())
+        }
+        _ => false,
+    }
+}
