@@ -1,6 +1,9 @@
 //! Spark's lexis, as far as sqlparser asks.
 
+use sqlparser::ast::{BinaryOperator, Expr};
 use sqlparser::dialect::Dialect;
+use sqlparser::keywords::Keyword;
+use sqlparser::parser::{Parser, ParserError};
 
 /// Spark SQL: backticks quote identifiers, double quotes quote strings, `->` is a lambda's arrow in
 /// functions only, and `interval '10 minutes'` needs no unit after it.
@@ -72,7 +75,25 @@ impl Dialect for SparkDialect {
         true
     }
 
-    fn supports_numeric_prefix(&self) -> bool {
-        false
+    /// `'\%'` keeps its backslash, for LIKE.
+    fn ignores_wildcard_escapes(&self) -> bool {
+        true
+    }
+
+    fn supports_string_literal_concatenation(&self) -> bool {
+        true
+    }
+
+    fn supports_bitwise_shift_operators(&self) -> bool {
+        true
+    }
+
+    fn parse_infix(&self, parser: &mut Parser, expr: &Expr, precedence: u8) -> Option<Result<Expr, ParserError>> {
+        if !parser.parse_keyword(Keyword::DIV) {
+            return None;
+        }
+        let right = parser.parse_subexpr(precedence);
+        let (left, op) = (Box::new(expr.clone()), BinaryOperator::MyIntegerDivide);
+        Some(right.map(|right| Expr::BinaryOp { left, op, right: Box::new(right) }))
     }
 }

@@ -6,16 +6,24 @@
 //! one call finds everything that is wrong.
 //!
 //! The work is done in steps: [`text`] substitutes `${…}` and keeps places right, [`tokens`] cuts the
-//! file into statements, [`relations`] takes streaming reads and table functions out of a query,
-//! [`statement`] reads the clauses that are ours, and sqlparser reads the queries.
+//! file into statements, [`lexis`] brings Spark's literals to sqlparser's, [`parameters`] binds `:name`,
+//! [`relations`] takes streaming reads and table functions out of a query, [`statement`] reads the
+//! clauses that are ours, sqlparser reads the queries, and [`rewrite`] brings them to the engine's dialect.
 
 mod dialect;
+mod functions;
+mod lexis;
 mod options;
+mod parameters;
+mod qualifiers;
 mod query;
 mod relations;
+mod rewrite;
+mod scope;
 mod statement;
 mod text;
 mod tokens;
+mod types;
 
 #[cfg(test)]
 mod tests;

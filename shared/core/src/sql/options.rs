@@ -1,6 +1,6 @@
 //! Options of `read_files`, `read_events` and `cloud_files`, by Auto Loader's names.
 
-use sqlparser::ast::{ColumnDef, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Value};
+use sqlparser::ast::{BinaryOperator, ColumnDef, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Value};
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::TokenWithSpan;
 
@@ -294,7 +294,7 @@ fn arguments(call: &Expr, span: &Span) -> Result<Arguments, Vec<Diagnostic>> {
                 take(&name.value, value, &mut arguments, &mut found, span)
             }
             FunctionArg::ExprNamed { name, arg: FunctionArgExpr::Expr(value), .. } => {
-                take(name.to_string().trim_matches('`'), value, &mut arguments, &mut found, span);
+                take(name.to_string().trim_matches('"'), value, &mut arguments, &mut found, span);
             }
             FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Function(map)))
                 if map.name.to_string().eq_ignore_ascii_case("map") =>
@@ -352,6 +352,7 @@ fn literal(value: &Expr) -> Option<String> {
             Value::Boolean(value) => Some(value.to_string()),
             _ => None,
         },
+        Expr::BinaryOp { left, op: BinaryOperator::StringConcat, right } => Some(literal(left)? + &literal(right)?),
         _ => None,
     }
 }

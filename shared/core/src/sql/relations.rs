@@ -68,10 +68,10 @@ impl Extracted {
     ) {
         let alias = format!("__r{}", self.relations.len());
         let place = tokens[0].span;
-        self.tokens.push(TokenWithSpan::new(word(&alias, Some('`')), place));
+        self.tokens.push(TokenWithSpan::new(word(&alias, Some('"')), place));
         if !next.is_some_and(begins_alias) {
             self.tokens.push(TokenWithSpan::new(word("AS", None), place));
-            self.tokens.push(TokenWithSpan::new(word(own_name, Some('`')), place));
+            self.tokens.push(TokenWithSpan::new(word(own_name, Some('"')), place));
         }
         self.relations.push(ParsedRelation { alias, source, span: text.span(&range(text, tokens)) });
     }

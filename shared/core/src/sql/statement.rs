@@ -8,11 +8,11 @@ use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::dialect::SparkDialect;
-use super::query::{offset, parse_query, syntax_error};
+use super::query::{offset, parse_query, rewrite_predicate, syntax_error};
 use super::relations::{Extracted, extract};
 use super::text::Text;
 use super::tokens::{Tokens, range, too_deep};
-use super::{CreateDataset, CreateFlow, Name, ParsedQuery, ParsedRelation, Statement};
+use super::{CreateDataset, CreateFlow, Name, ParsedQuery, ParsedRelation, Statement, lexis, parameters};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::model::{Column, DatasetKind, Expectation, Violation};
 use crate::nearest::nearest;
@@ -33,13 +33,14 @@ pub(super) fn parse(text: &Text, tokens: Tokens, configuration: &BTreeMap<String
                 .help("put inner queries into views"),
         ]);
     }
+    let tokens = parameters::bind(text, &lexis::normalize(text, &tokens)?, configuration)?;
     let Extracted { tokens, relations, found } = extract(text, &tokens);
     if !found.is_empty() {
         return Err(found);
     }
     let dialect = SparkDialect;
     let parser = Parser::new(&dialect).with_tokens_with_locations(tokens);
-    let mut reader = Reader { text, parser, relations, configuration, whole, refused: Vec::new() };
+    let mut reader = Reader { text, parser, relations, whole, refused: Vec::new() };
     let statement = reader.statement()?;
     reader.expect_end()?;
     if reader.refused.is_empty() { Ok(statement) } else { Err(reader.refused) }
@@ -49,7 +50,6 @@ struct Reader<'a> {
     text: &'a Text,
     parser: Parser<'a>,
     relations: Vec<ParsedRelation>,
-    configuration: &'a BTreeMap<String, String>,
     whole: Range<usize>,
     /// Clauses that parse but aren't executed.
     refused: Vec<Diagnostic>,
@@ -91,7 +91,7 @@ impl Reader<'_> {
     fn set(&mut self) -> Found<Statement> {
         let mut key = String::new();
         while !matches!(self.parser.peek_token().token, Token::Eq | Token::EOF) {
-            key.push_str(&self.parser.next_token().token.to_string());
+            key.push_str(&unquoted(&self.parser.next_token().token));
         }
         if self.parser.next_token().token != Token::Eq || key.is_empty() {
             return Err(vec![self.error("expected SET key = value")]);
@@ -106,7 +106,7 @@ impl Reader<'_> {
             value.push_str(&unquoted(&token.token));
             last = Some(token);
         }
-        Ok(Statement::Set { key: key.replace('`', ""), value, span: self.whole_span() })
+        Ok(Statement::Set { key, value, span: self.whole_span() })
     }
 
     fn create(&mut self) -> Found<Statement> {
@@ -266,7 +266,7 @@ impl Reader<'_> {
         self.expect(&Token::LParen)?;
         let mut predicate = self.parser.parse_expr().map_err(|error| vec![self.syntax(&error)])?;
         self.expect(&Token::RParen)?;
-        super::query::rewrite_expr(&mut predicate, self.configuration, &self.text.span(&(start..self.previous_end())))?;
+        rewrite_predicate(self.text, &mut predicate, &self.text.span(&(start..self.previous_end())))?;
         let action = self.violation()?;
         let span = self.text.span(&(start..self.previous_end()));
         dataset.expectations.push(Expectation { name: name.value, predicate, action, span });
@@ -444,7 +444,7 @@ impl Reader<'_> {
 
     fn query(&mut self) -> Found<ParsedQuery> {
         let relations = std::mem::take(&mut self.relations);
-        parse_query(self.text, &mut self.parser, relations, self.configuration)
+        parse_query(self.text, &mut self.parser, relations)
     }
 
     fn cdc(&self) -> Diagnostic {

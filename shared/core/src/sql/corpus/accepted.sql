@@ -118,3 +118,29 @@ CREATE MATERIALIZED VIEW m AS SELECT transform(items, x -> x + 1) AS more FROM t
 CREATE STREAMING TABLE t USING DELTA AS SELECT * FROM STREAM raw;
 -- case: if not exists
 CREATE STREAMING TABLE IF NOT EXISTS t AS SELECT * FROM STREAM raw;
+-- case: parameters in names and options
+CREATE STREAMING TABLE IDENTIFIER(:landing || '.orders') AS SELECT * FROM STREAM read_files(:landing || '/orders', format => 'json');
+CREATE MATERIALIZED VIEW m AS SELECT * FROM IDENTIFIER(:landing) WHERE n < :limit;
+-- case: a qualified column
+CREATE MATERIALIZED VIEW m AS SELECT ops.flights.carrier, main.ops.flights.*, LIVE.airports.name FROM main.ops.flights JOIN LIVE.airports ON ops.flights.origin = airports.faa;
+-- case: explode
+CREATE STREAMING TABLE items AS SELECT id, explode(items) AS item FROM STREAM orders;
+CREATE STREAMING TABLE more AS SELECT id, explode_outer(items) FROM STREAM orders;
+-- case: Spark's names of types in casts
+CREATE MATERIALIZED VIEW m AS SELECT CAST(a AS LONG), b::short, TRY_CAST(c AS BYTE), CAST(d AS BINARY), CAST(e AS TIMESTAMP_NTZ), CAST(f AS ARRAY<LONG>) FROM t;
+-- case: numbers with suffixes
+CREATE MATERIALIZED VIEW m AS SELECT 10L AS a, 1.5D AS b, 1.50BD AS c, 2S AS d, 3y AS e, 1e3F AS f FROM t WHERE n > 5L;
+-- case: raw strings
+CREATE MATERIALIZED VIEW m AS SELECT * FROM t WHERE code RLIKE r'^\d{3}-\w+$' AND path LIKE R"C:\data%" AND r = 'x';
+-- case: a LIKE with an escape
+CREATE MATERIALIZED VIEW m AS SELECT * FROM t WHERE code LIKE '10\%' AND name = 'a' 'b';
+-- case: operators of Spark
+CREATE MATERIALIZED VIEW m AS SELECT a div b AS q, a % b AS r, !c AS n, a == b AS e, a <=> b AS s, a << 2 AS l FROM t WHERE ! a = b AND a != b;
+-- case: higher-order functions
+CREATE MATERIALIZED VIEW m AS SELECT transform(items, x -> x.price * X), filter(items, (i) -> i.n > 1), exists(tags, t -> t = 'a') FROM t WHERE EXISTS (SELECT 1 FROM u WHERE u.id = t.id);
+-- case: nested lambdas
+CREATE MATERIALIZED VIEW m AS SELECT transform(a, x -> transform(x.b, x -> x + 1)) AS c FROM t;
+-- case: CTEs by scope and in another case
+CREATE MATERIALIZED VIEW m AS WITH t AS (SELECT * FROM t WHERE a > 0), Recent AS (SELECT * FROM t) SELECT recent.* FROM recent JOIN (WITH u AS (SELECT 1 AS a) SELECT * FROM u) AS v ON v.a = recent.a JOIN u ON u.a = v.a;
+-- case: hints
+CREATE MATERIALIZED VIEW m AS SELECT /*+ BROADCAST(a), COALESCE(1) */ f.* FROM flights f JOIN airports a ON f.origin = a.faa;

@@ -76,3 +76,43 @@ CREATE MATERIALIZED VIEW m AS SELECT * FROM range(10);
 CREATE FLOW f AS INSERT INTO t SELECT * FROM STREAM raw;
 -- case: something after the end
 CREATE VIEW v AS SELECT 1 AS a 2;
+-- case: an expectation that reads a table
+CREATE STREAMING TABLE t (CONSTRAINT c EXPECT (id IN (SELECT id FROM other))) AS SELECT * FROM STREAM raw;
+-- case: a lateral view
+CREATE MATERIALIZED VIEW m AS SELECT o.id, item FROM orders o LATERAL VIEW explode(o.items) i AS item;
+-- case: an outer lateral view
+CREATE MATERIALIZED VIEW m AS SELECT id, pos, item FROM orders LATERAL VIEW OUTER posexplode(items) i AS pos, item;
+-- case: posexplode
+CREATE MATERIALIZED VIEW m AS SELECT id, posexplode(items) FROM orders;
+-- case: sort by
+CREATE MATERIALIZED VIEW m AS SELECT * FROM t SORT BY a;
+-- case: cluster by in a query
+CREATE MATERIALIZED VIEW m AS SELECT * FROM t CLUSTER BY a;
+-- case: distribute by
+CREATE MATERIALIZED VIEW m AS SELECT * FROM t DISTRIBUTE BY a;
+-- case: a sample
+CREATE MATERIALIZED VIEW m AS SELECT * FROM t TABLESAMPLE (10 PERCENT);
+-- case: session windows
+CREATE MATERIALIZED VIEW m AS SELECT session_window(at, '5 minutes') AS w, count(*) AS n FROM t GROUP BY session_window(at, '5 minutes');
+-- case: unpivot
+CREATE MATERIALIZED VIEW m AS SELECT * FROM t UNPIVOT (v FOR k IN (a, b));
+-- case: an insert in a query
+CREATE MATERIALIZED VIEW m AS WITH a AS (SELECT 1 AS x) INSERT INTO t SELECT * FROM a;
+-- case: several findings of one query
+CREATE MATERIALIZED VIEW m AS SELECT inline(a), stack(2, 1, 2) FROM range(3) SORT BY a;
+-- case: a lambda of two parameters
+CREATE MATERIALIZED VIEW m AS SELECT transform(items, (x, i) -> x + i) FROM t;
+-- case: a function of lambdas that isn't known
+CREATE MATERIALIZED VIEW m AS SELECT aggregate(items, 0, (acc, x) -> acc + x) FROM t;
+-- case: a raw string with its own quote
+CREATE MATERIALIZED VIEW m AS SELECT * FROM t WHERE a = r'it\'s';
+-- case: a name of Headwater's own
+CREATE STREAMING TABLE t AS SELECT * FROM STREAM raw JOIN __r0 ON true;
+-- case: a CTE with a name of Headwater's own
+CREATE MATERIALIZED VIEW m AS WITH __p0 AS (SELECT 1 AS a) SELECT * FROM __p0;
+-- case: parameters without values
+CREATE STREAMING TABLE IDENTIFIER(:nam) AS SELECT * FROM STREAM read_files(:landng, format => :formt);
+-- case: an identifier that is no string
+CREATE MATERIALIZED VIEW m AS SELECT * FROM IDENTIFIER(a.b);
+-- case: a JSON path of an expression
+CREATE MATERIALIZED VIEW m AS SELECT body:items[i] FROM t;
