@@ -4,6 +4,8 @@
 //! syntax tree in which every relation is a plain name (see [`Query`]), so that the engine sees
 //! nothing but what the pipeline declared.
 
+mod cdc;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -12,6 +14,8 @@ use sqlparser::ast;
 
 use crate::diagnostic::Span;
 use crate::name::{DatasetName, FlowName, Layer};
+
+pub use self::cdc::{AutoCdc, ColumnChoice, StoredAs};
 
 /// A checked pipeline.
 #[derive(Debug, Clone)]

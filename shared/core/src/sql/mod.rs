@@ -10,13 +10,18 @@
 //! [`relations`] takes streaming reads and table functions out of a query, [`statement`] reads the
 //! clauses that are ours, sqlparser reads the queries, and [`rewrite`] brings them to the engine's dialect.
 
+mod cdc;
+mod clauses;
 mod dialect;
+mod elements;
+mod flows;
 mod functions;
 mod lexis;
 mod options;
 mod parameters;
 mod qualifiers;
 mod query;
+mod reader;
 mod relations;
 mod rewrite;
 mod scope;
@@ -34,7 +39,7 @@ use std::sync::Arc;
 use sqlparser::ast;
 
 use crate::diagnostic::{Diagnostic, SourceFile, Span};
-use crate::model::{Column, DatasetKind, Expectation, ReadOptions, Watermark};
+use crate::model::{AutoCdc, Column, DatasetKind, Expectation, ReadOptions, Watermark};
 
 /// A file larger than this is refused: it is no SQL that a person wrote.
 const LARGEST_FILE: usize = 4 << 20;
@@ -53,7 +58,7 @@ pub struct Parsed {
 pub enum Statement {
     /// `CREATE … STREAMING TABLE | MATERIALIZED VIEW | VIEW`
     CreateDataset(Box<CreateDataset>),
-    /// `CREATE FLOW … AS INSERT INTO …`
+    /// `CREATE FLOW … AS INSERT INTO …`, `CREATE FLOW … AS AUTO CDC INTO …`, `APPLY CHANGES INTO …`
     CreateFlow(Box<CreateFlow>),
     /// `SET key = value`
     Set {
@@ -103,10 +108,12 @@ pub struct CreateDataset {
     pub comment: Option<String>,
     /// `TBLPROPERTIES`, with places.
     pub properties: Vec<(String, String, Span)>,
-    /// `AS query` or `FLOW INSERT BY NAME query`.
+    /// `AS query` or `FLOW INSERT BY NAME query`, or the source of `FLOW AUTO CDC`.
     pub query: Option<ParsedQuery>,
     /// `FLOW INSERT ONCE`.
     pub once: bool,
+    /// `FLOW AUTO CDC`: the query gives changes of rows.
+    pub changes: Option<Box<AutoCdc>>,
 }
 
 /// A flow as written.
@@ -120,6 +127,8 @@ pub struct CreateFlow {
     pub once: bool,
     /// What it runs.
     pub query: ParsedQuery,
+    /// `AUTO CDC` or `APPLY CHANGES`: the query gives changes of rows.
+    pub changes: Option<Box<AutoCdc>>,
 }
 
 /// A query whose relations are plain names; see [`crate::model::Query`].

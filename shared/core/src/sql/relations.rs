@@ -9,6 +9,7 @@ use sqlparser::ast::Ident;
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 
+use super::cdc::begins_clause;
 use super::text::Text;
 use super::tokens::{Tokens, after_brackets, are_words, is_word, range};
 use super::{Name, ParsedRelation, ParsedSource, options};
@@ -51,7 +52,7 @@ pub(super) fn extract(text: &Text, tokens: &[TokenWithSpan]) -> Extracted {
         extracted.found.append(&mut reader.found);
         let end = reader.at.max(at + 1).min(tokens.len());
         if let Some((source, own_name)) = source {
-            extracted.put(text, &tokens[at..end], (source, &own_name), tokens.get(end));
+            extracted.put(text, &tokens[at..end], (source, &own_name), &tokens[end..]);
         }
         at = end;
     }
@@ -64,12 +65,12 @@ impl Extracted {
         text: &Text,
         tokens: &[TokenWithSpan],
         (source, own_name): (ParsedSource, &str),
-        next: Option<&TokenWithSpan>,
+        rest: &[TokenWithSpan],
     ) {
         let alias = format!("__r{}", self.relations.len());
         let place = tokens[0].span;
         self.tokens.push(TokenWithSpan::new(word(&alias, Some('"')), place));
-        if !next.is_some_and(begins_alias) {
+        if !begins_alias(rest) {
             self.tokens.push(TokenWithSpan::new(word("AS", None), place));
             self.tokens.push(TokenWithSpan::new(word(own_name, Some('"')), place));
         }
@@ -365,9 +366,12 @@ const ENDS_RELATION: [Keyword; 24] = [
     Keyword::PIVOT,
 ];
 
-fn begins_alias(token: &TokenWithSpan) -> bool {
-    match &token.token {
-        Token::Word(word) => word.quote_style.is_some() || !ENDS_RELATION.contains(&word.keyword),
+fn begins_alias(rest: &[TokenWithSpan]) -> bool {
+    match rest.first().map(|token| &token.token) {
+        Some(Token::Word(word)) if word.quote_style.is_none() => {
+            !ENDS_RELATION.contains(&word.keyword) && !begins_clause(rest)
+        }
+        Some(Token::Word(_)) => true,
         _ => false,
     }
 }

@@ -51,22 +51,24 @@ fn line(statement: &Statement) -> String {
             let properties: Vec<_> =
                 dataset.properties.iter().map(|(key, value, _)| format!("{key}={value}")).collect();
             format!(
-                "{:?} {} columns={columns:?} rules={rules:?} partition={:?} cluster={:?} properties={properties:?} comment={:?} once={} query={}",
+                "{:?} {} columns={columns:?} rules={rules:?} partition={:?} cluster={:?} properties={properties:?} comment={:?} once={} query={}{}",
                 dataset.kind,
                 dataset.name.parts.join("."),
                 dataset.partitioned_by,
                 dataset.clustered_by,
                 dataset.comment,
                 dataset.once,
-                dataset.query.as_ref().map_or_else(|| "-".to_owned(), query_line)
+                dataset.query.as_ref().map_or_else(|| "-".to_owned(), query_line),
+                changes_line(dataset.changes.as_deref())
             )
         }
         Statement::CreateFlow(flow) => format!(
-            "Flow {} -> {} once={} query={}",
+            "Flow {} -> {} once={} query={}{}",
             flow.name.parts.join("."),
             flow.target.parts.join("."),
             flow.once,
-            query_line(&flow.query)
+            query_line(&flow.query),
+            changes_line(flow.changes.as_deref())
         ),
         Statement::Set { key, value, .. } => format!("Set {key}={value}"),
         Statement::Use { schema, .. } => format!("Use {schema:?}"),
@@ -80,6 +82,24 @@ fn query_line(query: &ParsedQuery) -> String {
         .map(|relation| format!("{}={}", relation.alias, source_line(&relation.source)))
         .collect();
     format!("{} [{}]", query.ast, relations.join("; "))
+}
+
+fn changes_line(changes: Option<&AutoCdc>) -> String {
+    let Some(changes) = changes else { return String::new() };
+    let optional = |name: &str, expr: &Option<ast::Expr>| {
+        expr.as_ref().map(|expr| format!(" {name}=({expr})")).unwrap_or_default()
+    };
+    format!(
+        "\n  changes keys={:?} sequence=({}){}{} nulls={:?} columns={:?} update={:?} stored={:?}",
+        changes.keys,
+        changes.sequence_by,
+        optional("delete", &changes.delete_when),
+        optional("truncate", &changes.truncate_when),
+        changes.ignore_null_updates,
+        changes.columns,
+        changes.columns_to_update,
+        changes.stored_as
+    )
 }
 
 fn source_line(source: &ParsedSource) -> String {

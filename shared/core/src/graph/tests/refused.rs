@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Projects that are wrong, each in its own way.
-const WRONG: [(&str, &str); 41] = [
+const WRONG: [(&str, &str); 43] = [
     ("nothing", "-- nothing\n"),
     (
         "cycle",
@@ -25,6 +25,15 @@ CREATE FLOW f AS INSERT INTO a BY NAME SELECT * FROM STREAM read_events('flights
         "CREATE STREAMING TABLE flights; CREATE FLOW f AS INSERT INTO flight BY NAME SELECT * FROM STREAM read_events('flights')",
     ),
     ("no flow", "CREATE STREAMING TABLE a"),
+    (
+        "auto cdc, which is also checked as any flow",
+        "CREATE STREAMING TABLE raw AS SELECT * FROM STREAM read_events('flights'); CREATE STREAMING TABLE t; CREATE STREAMING TABLE u;
+CREATE FLOW f AS AUTO CDC INTO t FROM STREAM raw KEYS (id) SEQUENCE BY seq; APPLY CHANGES INTO u FROM rwa KEYS (id) SEQUENCE BY seq",
+    ),
+    (
+        "inline auto cdc of a table",
+        "CREATE MATERIALIZED VIEW m AS SELECT 1 AS id; CREATE STREAMING TABLE t FLOW AUTO CDC FROM m KEYS (id) SEQUENCE BY id",
+    ),
     (
         "flow into a materialized view",
         "CREATE MATERIALIZED VIEW a AS SELECT 1 AS x; CREATE FLOW f AS INSERT INTO a BY NAME SELECT * FROM STREAM read_events('flights')",

@@ -144,3 +144,38 @@ CREATE MATERIALIZED VIEW m AS SELECT transform(a, x -> transform(x.b, x -> x + 1
 CREATE MATERIALIZED VIEW m AS WITH t AS (SELECT * FROM t WHERE a > 0), Recent AS (SELECT * FROM t) SELECT recent.* FROM recent JOIN (WITH u AS (SELECT 1 AS a) SELECT * FROM u) AS v ON v.a = recent.a JOIN u ON u.a = v.a;
 -- case: hints
 CREATE MATERIALIZED VIEW m AS SELECT /*+ BROADCAST(a), COALESCE(1) */ f.* FROM flights f JOIN airports a ON f.origin = a.faa;
+-- case: auto cdc
+CREATE FLOW f AS AUTO CDC INTO t FROM STREAM s KEYS (id) APPLY AS DELETE WHEN op = "DELETE" SEQUENCE BY seq COLUMNS * EXCEPT (op, seq) STORED AS SCD TYPE 2;
+-- case: apply changes
+APPLY CHANGES INTO LIVE.t FROM STREAM(LIVE.s) KEYS (id) SEQUENCE BY seq;
+-- case: inline auto cdc
+CREATE OR REFRESH STREAMING TABLE t FLOW AUTO CDC FROM STREAM s KEYS (id) SEQUENCE BY seq;
+-- case: auto cdc with every clause of SCD type 1
+CREATE FLOW customers_cdc COMMENT 'by change' AS AUTO CDC INTO main.ops.customers
+FROM STREAM(customers_raw)
+KEYS (customer_id, region)
+IGNORE NULL UPDATES ON * EXCEPT (email)
+APPLY AS DELETE WHEN operation = "DELETE"
+APPLY AS TRUNCATE WHEN operation = "TRUNCATE"
+SEQUENCE BY struct(sequence_num, at)
+COLUMNS * EXCEPT (operation, sequence_num)
+STORED AS SCD TYPE 1;
+-- case: auto cdc with every clause of SCD type 2, in another order
+CREATE FLOW f AS AUTO CDC INTO t FROM STREAM s TRACK HISTORY ON * EXCEPT (city) STORED AS SCD TYPE 2 COLUMNS (id, name, city) SEQUENCE BY seq APPLY AS DELETE WHEN op == 'D' AND NOT soft KEYS (id);
+-- case: auto cdc of a partial update
+CREATE FLOW f AS AUTO CDC INTO t FROM STREAM s KEYS (id) SEQUENCE BY seq COLUMNS TO UPDATE changed_columns COLUMNS * EXCEPT (changed_columns);
+-- case: auto cdc once
+CREATE FLOW backfill AS AUTO CDC ONCE INTO t FROM archive KEYS (id) SEQUENCE BY seq IGNORE NULL UPDATES;
+-- case: auto cdc of a subquery
+CREATE FLOW f AS AUTO CDC INTO t FROM (SELECT *, body:op AS op FROM STREAM s WHERE id IS NOT NULL) KEYS (id) SEQUENCE BY seq;
+-- case: auto cdc of files with a watermark and an alias
+CREATE FLOW f AS AUTO CDC INTO t FROM STREAM read_files('${landing}/cdc', format => 'json', schema => 'id INT, at TIMESTAMP') WATERMARK at DELAY OF INTERVAL 1 HOUR AS c KEYS (id) SEQUENCE BY c.at;
+-- case: apply changes with a condition
+APPLY CHANGES INTO live.customers FROM STREAM(live.customers_clean) KEYS (id) WHERE region = 'eu' SEQUENCE BY seq COLUMNS *;
+-- case: auto cdc without CREATE FLOW
+AUTO CDC INTO t FROM s KEYS (id) SEQUENCE BY seq TRACK HISTORY ON (a) STORED AS SCD TYPE 2;
+-- case: inline auto cdc with columns and rules
+CREATE OR REFRESH STREAMING TABLE customers (id BIGINT, name STRING, __START_AT BIGINT, __END_AT BIGINT, CONSTRAINT named EXPECT (name IS NOT NULL) ON VIOLATION DROP ROW)
+COMMENT 'history' CLUSTER BY (id) FLOW AUTO CDC FROM STREAM raw KEYS (id) APPLY AS DELETE WHEN op = 'D' SEQUENCE BY seq STORED AS SCD TYPE 2;
+-- case: a source that is named as a clause
+CREATE FLOW f AS AUTO CDC INTO t FROM snapshot KEYS (id) SEQUENCE BY seq;

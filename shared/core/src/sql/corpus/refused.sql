@@ -1,9 +1,3 @@
--- case: auto cdc
-CREATE FLOW f AS AUTO CDC INTO t FROM STREAM s KEYS (id) APPLY AS DELETE WHEN op = "DELETE" SEQUENCE BY seq COLUMNS * EXCEPT (op, seq) STORED AS SCD TYPE 2;
--- case: apply changes
-APPLY CHANGES INTO LIVE.t FROM STREAM(LIVE.s) KEYS (id) SEQUENCE BY seq;
--- case: inline auto cdc
-CREATE OR REFRESH STREAMING TABLE t FLOW AUTO CDC FROM STREAM s KEYS (id) SEQUENCE BY seq;
 -- case: a schedule
 CREATE MATERIALIZED VIEW m SCHEDULE EVERY 1 HOUR AS SELECT 1 AS a;
 -- case: a cron schedule
@@ -116,3 +110,45 @@ CREATE STREAMING TABLE IDENTIFIER(:nam) AS SELECT * FROM STREAM read_files(:land
 CREATE MATERIALIZED VIEW m AS SELECT * FROM IDENTIFIER(a.b);
 -- case: a JSON path of an expression
 CREATE MATERIALIZED VIEW m AS SELECT body:items[i] FROM t;
+-- case: auto cdc without its clauses
+CREATE FLOW f AS AUTO CDC INTO t FROM STREAM s;
+-- case: auto cdc without a sequence
+APPLY CHANGES INTO live.t FROM STREAM(live.s) KEYS (id) STORED AS SCD TYPE 1;
+-- case: auto cdc without a source
+CREATE FLOW f AS AUTO CDC INTO t KEYS (id) SEQUENCE BY seq;
+-- case: auto cdc with an empty source
+CREATE FLOW f AS AUTO CDC INTO t FROM KEYS (id) SEQUENCE BY seq;
+-- case: auto cdc without a target
+CREATE FLOW f AS AUTO CDC FROM STREAM s KEYS (id) SEQUENCE BY seq;
+-- case: auto cdc whose every clause is wrong
+CREATE FLOW f AS AUTO CDC INTO t FROM STREAM s
+KEYS (customer.id, upper(name))
+IGNORE NULL UPDATES ON (a b)
+APPLY AS DELETE WHEN id IN (SELECT id FROM gone)
+APPLY AS UPSERT WHEN true
+SEQUENCE BY seq
+SEQUENCE BY at
+COLUMNS * EXCEPT op
+STORED AS SCD TYPE 3
+TRACK HISTORY ON (city);
+-- case: auto cdc with no keys
+CREATE FLOW f AS AUTO CDC INTO t FROM STREAM s KEYS () SEQUENCE BY seq;
+-- case: auto cdc with a key that isn't kept
+CREATE FLOW f AS AUTO CDC INTO t FROM STREAM s KEYS (id, Region) SEQUENCE BY seq COLUMNS * EXCEPT (region);
+-- case: auto cdc that keeps no key
+CREATE FLOW f AS AUTO CDC INTO t FROM STREAM s KEYS (id) SEQUENCE BY seq COLUMNS (name);
+-- case: a tracked history without a history
+CREATE FLOW f AS AUTO CDC INTO t FROM STREAM s KEYS (id) SEQUENCE BY seq STORED AS SCD TYPE 1 TRACK HISTORY ON (name);
+-- case: a truncated history
+CREATE FLOW f AS AUTO CDC INTO t FROM STREAM s KEYS (id) APPLY AS TRUNCATE WHEN op = 'TRUNCATE' SEQUENCE BY seq STORED AS SCD TYPE 2;
+-- case: two ways to leave columns alone
+CREATE FLOW f AS AUTO CDC INTO t FROM STREAM s KEYS (id) IGNORE NULL UPDATES SEQUENCE BY seq COLUMNS TO UPDATE changed;
+-- case: two axes of time
+CREATE FLOW f AS AUTO CDC INTO t FROM STREAM s KEYS (id) SEQUENCE BY at SYSTEM SEQUENCE BY seen STORED AS BITEMPORAL;
+-- case: changes from snapshots
+CREATE FLOW f AS AUTO CDC FROM SNAPSHOT INTO t FROM s KEYS (id);
+APPLY CHANGES INTO t FROM SNAPSHOT s KEYS (id);
+-- case: a misspelt clause of auto cdc
+CREATE FLOW f AS AUTO CDC INTO t FROM STREAM s KEYS (id) SEQENCE BY seq;
+-- case: replace where in a flow
+CREATE FLOW f AS INSERT INTO t REPLACE WHERE day >= current_date() BY NAME SELECT * FROM raw;
