@@ -75,6 +75,10 @@ impl Dialect for SparkDialect {
         true
     }
 
+    fn supports_named_fn_args_with_expr_name(&self) -> bool {
+        true
+    }
+
     /// `'\%'` keeps its backslash, for LIKE.
     fn ignores_wildcard_escapes(&self) -> bool {
         true

@@ -1,13 +1,29 @@
 //! Reads the list of a dataset's columns and constraints.
 
-use sqlparser::ast::{ColumnOption, Ident};
+use sqlparser::ast::Ident;
 use sqlparser::tokenizer::Token;
 
 use super::CreateDataset;
 use super::query::{offset, rewrite_predicate};
 use super::reader::{Found, Reader};
+use super::tokens::{are_words, is_word};
 use crate::diagnostic::Diagnostic;
 use crate::model::{Column, DatasetKind, Expectation, Violation};
+
+/// Properties of columns that aren't executed, and what to do instead.
+const PROPERTIES: [(&[&str], &str); 11] = [
+    (&["GENERATED", "ALWAYS", "AS", "IDENTITY"], "take a key from the source, or make one with uuid()"),
+    (&["GENERATED", "BY", "DEFAULT", "AS", "IDENTITY"], "take a key from the source, or make one with uuid()"),
+    (&["GENERATED", "ALWAYS", "AS"], "compute the column in the query"),
+    (&["DEFAULT"], "write coalesce(column, value) in the query"),
+    (&["MASK"], "leave the column out of the query, or hash it there"),
+    (&["PRIMARY", "KEY"], "use `headwater.dedup.keys` for unique rows"),
+    (&["UNIQUE"], "use `headwater.dedup.keys` for unique rows"),
+    (&["REFERENCES"], "join in the query, and test the result with an expectation"),
+    (&["CHECK"], "write CONSTRAINT name EXPECT (condition) among the columns"),
+    (&["CONSTRAINT"], "write CONSTRAINT name EXPECT (condition) after a comma"),
+    (&["COLLATE"], "strings are compared by their bytes: leave it out"),
+];
 
 impl Reader<'_> {
     /// `( column …, CONSTRAINT … EXPECT …, … )`
@@ -41,33 +57,56 @@ impl Reader<'_> {
         if views_only || matches!(self.parser.peek_token().token, Token::Comma | Token::RParen) {
             return self.untyped_column(&name, start);
         }
-        self.parser.prev_token();
-        let definition = self.parser.parse_column_def().map_err(|error| vec![self.syntax(&error)])?;
-        let mut column =
-            Column { name: definition.name.value, data_type: definition.data_type, not_null: false, comment: None };
-        for option in definition.options {
-            match option.option {
-                ColumnOption::NotNull => column.not_null = true,
-                ColumnOption::Null => {}
-                ColumnOption::Comment(comment) => column.comment = Some(comment),
-                other => {
-                    let span = self.since(start);
-                    let found = Diagnostic::error(
-                        "UNSUPPORTED_CLAUSE",
-                        format!("`{other}` of column `{}` isn't executed", column.name),
-                    );
-                    self.refused
-                        .push(found.at(span).help("compute the column in the query, or check it with an expectation"));
-                }
-            }
-        }
-        let mask = offset(self.text, &self.parser);
-        if self.words(&["MASK"]) {
-            self.skip_element();
-            self.refuse_since(mask, "MASK isn't executed", "leave the column out of the query, or hash it there");
-        }
+        let data_type = self.parser.parse_data_type().map_err(|error| vec![self.syntax(&error)])?;
+        let mut column = Column { name: name.value, data_type, not_null: false, comment: None };
+        while self.property(&mut column)? {}
         dataset.columns.push(column);
         Ok(())
+    }
+
+    /// One property of a column; false when there is none.
+    fn property(&mut self, column: &mut Column) -> Found<bool> {
+        if self.words(&["NOT", "NULL"]) {
+            column.not_null = true;
+        } else if self.words(&["COMMENT"]) {
+            column.comment = Some(self.string()?);
+        } else if !self.words(&["NULL"]) {
+            return Ok(self.refused_property(&column.name));
+        }
+        Ok(true)
+    }
+
+    /// A property that parses but isn't executed; false when there is none.
+    fn refused_property(&mut self, column: &str) -> bool {
+        let start = offset(self.text, &self.parser);
+        for (words, instead) in PROPERTIES {
+            if self.words(words) {
+                self.skip_property();
+                self.refuse_since(start, &format!("{} of column `{column}` isn't executed", words.join(" ")), instead);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Skips to the next property, or to the comma or bracket that ends the column.
+    fn skip_property(&mut self) {
+        let mut depth = 0_usize;
+        loop {
+            let next = [self.parser.peek_token(), self.parser.peek_nth_token(1)];
+            let begins = are_words(&next, 0, &["NOT", "NULL"])
+                || is_word(&next[0], "COMMENT")
+                || PROPERTIES.iter().any(|(words, _)| is_word(&next[0], words[0]));
+            match next[0].token {
+                Token::EOF => return,
+                Token::Comma | Token::RParen if depth == 0 => return,
+                _ if begins && depth == 0 => return,
+                Token::LParen => depth += 1,
+                Token::RParen => depth -= 1,
+                _ => {}
+            }
+            self.parser.next_token();
+        }
     }
 
     /// A view's column, or one without a type: only its name and comment may stand.

@@ -16,7 +16,9 @@ mod dialect;
 mod elements;
 mod flows;
 mod functions;
+mod interval;
 mod lexis;
+mod option_names;
 mod options;
 mod parameters;
 mod qualifiers;
@@ -28,6 +30,7 @@ mod scope;
 mod statement;
 mod text;
 mod tokens;
+mod trailing;
 mod types;
 
 #[cfg(test)]

@@ -1,70 +1,19 @@
 //! Options of `read_files`, `read_events` and `cloud_files`, by Auto Loader's names.
 
-use sqlparser::ast::{BinaryOperator, ColumnDef, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Value};
+use sqlparser::ast::{
+    BinaryOperator, ColumnDef, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Spanned, Value,
+};
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::TokenWithSpan;
 
 use super::ParsedSource;
 use super::dialect::SparkDialect;
-use super::query::syntax_error;
+use super::option_names::refusal;
+use super::query::{message_of, syntax_error};
 use super::text::Text;
 use super::tokens::range;
 use crate::diagnostic::{Diagnostic, SourceFile, Span};
 use crate::model::{Column, CsvOptions, Format, ReadOptions};
-use crate::nearest::nearest;
-
-/// Names that are executed.
-const KNOWN: [&str; 17] = [
-    "format",
-    "schema",
-    "schemaHints",
-    "inferColumnTypes",
-    "header",
-    "sep",
-    "delimiter",
-    "quote",
-    "escape",
-    "comment",
-    "nullValue",
-    "maxFilesPerTrigger",
-    "maxBytesPerTrigger",
-    "pathGlobFilter",
-    "includeExistingFiles",
-    "schemaEvolutionMode",
-    "multiLine",
-];
-
-/// Auto Loader's names that aren't executed.
-const REFUSED: [&str; 28] = [
-    "allowOverwrites",
-    "backfillInterval",
-    "badRecordsPath",
-    "cleanSource",
-    "columnNameOfCorruptRecord",
-    "dateFormat",
-    "encoding",
-    "charset",
-    "fetchParallelism",
-    "ignoreCorruptFiles",
-    "ignoreMissingFiles",
-    "lineSep",
-    "locale",
-    "maxFileAge",
-    "mergeSchema",
-    "mode",
-    "modifiedAfter",
-    "modifiedBefore",
-    "partitionColumns",
-    "primitivesAsString",
-    "readerCaseSensitive",
-    "recursiveFileLookup",
-    "rescuedDataColumn",
-    "rowTag",
-    "schemaLocation",
-    "timestampFormat",
-    "useNotifications",
-    "useManagedFileEvents",
-];
 
 /// A table function's call as a source; all that is wrong with it at once.
 pub(super) fn read_call(
@@ -77,8 +26,8 @@ pub(super) fn read_call(
     let dialect = SparkDialect;
     let parsed = Parser::new(&dialect).with_tokens_with_locations(call.to_vec()).parse_expr();
     let expr = parsed.map_err(|error| vec![syntax_error(text, &error, &range(text, call))])?;
-    let Arguments { positional, named } = arguments(&expr, &span)?;
-    let Some(first) = positional.first().cloned() else {
+    let Arguments { positional, named } = arguments(text, &expr, &span)?;
+    let Some((first, _)) = positional.first().cloned() else {
         let wanted = if name == "read_events" { "the name of a source" } else { "a path" };
         return Err(vec![Diagnostic::error("MISSING_ARGUMENT", format!("`{name}` needs {wanted} first")).at(span)]);
     };
@@ -86,20 +35,25 @@ pub(super) fn read_call(
         span: span.clone(),
         read: defaults(name),
         found: Vec::new(),
+        given: Vec::new(),
         csv: CsvOptions::default(),
         format: None,
     };
     if name == "cloud_files" {
         match positional.get(1) {
-            Some(format) => options.set("format", format),
-            None => options.found.push(
-                Diagnostic::error("MISSING_ARGUMENT", "`cloud_files` needs a format as its second argument").at(span),
+            Some((format, place)) => options.set("format", format, place),
+            None => options.fail(
+                "MISSING_ARGUMENT",
+                "`cloud_files` needs a format as its second argument".into(),
+                "write cloud_files('path', 'json')",
             ),
         }
     }
-    for (key, value) in &named {
-        options.set(key, value);
+    options.refuse_more(name, &positional);
+    for NamedOption { key, value, span } in &named {
+        options.set(key, value, span);
     }
+    options.span = span;
     let read = options.finish(name)?;
     let watermark = None;
     Ok(match name {
@@ -123,7 +77,7 @@ pub(super) fn columns_of_ddl(ddl: &str) -> Result<Vec<Column>, String> {
         statements.into_iter().flatten().filter(|token| token.token != sqlparser::tokenizer::Token::Colon).collect();
     let mut parser = Parser::new(&dialect).with_tokens_with_locations(tokens);
     let columns =
-        parser.parse_comma_separated(|parser| parser.parse_column_def()).map_err(|error| error.to_string())?;
+        parser.parse_comma_separated(|parser| parser.parse_column_def()).map_err(|error| message_of(&error))?;
     let rest = parser.peek_token();
     if rest.token != sqlparser::tokenizer::Token::EOF {
         return Err(format!("unexpected `{}` after the columns", rest.token));
@@ -154,18 +108,29 @@ fn defaults(name: &str) -> ReadOptions {
 }
 
 struct Options {
+    /// Where the option that is read stands; the call, before and after them.
     span: Span,
     read: ReadOptions,
     found: Vec<Diagnostic>,
+    /// Names so far, in lower case.
+    given: Vec<String>,
     csv: CsvOptions,
-    format: Option<String>,
+    format: Option<(String, Span)>,
 }
 
 impl Options {
-    fn set(&mut self, key: &str, value: &str) {
-        let name = key.strip_prefix("cloudFiles.").or_else(|| key.strip_prefix("cloudfiles.")).unwrap_or(key);
-        match name.to_lowercase().as_str() {
-            "format" => self.format = Some(value.to_lowercase()),
+    fn set(&mut self, key: &str, value: &str, span: &Span) {
+        const PREFIX: usize = "cloudFiles.".len();
+        let has_prefix = key.get(..PREFIX).is_some_and(|prefix| prefix.eq_ignore_ascii_case("cloudFiles."));
+        let name = if has_prefix { &key[PREFIX..] } else { key };
+        span.clone_into(&mut self.span);
+        let lower = name.to_lowercase();
+        if self.given.contains(&lower) {
+            return self.fail("DUPLICATE_KEY", format!("option `{name}` is given twice"), "keep one of them");
+        }
+        self.given.push(lower.clone());
+        match lower.as_str() {
+            "format" => self.format = Some((value.to_lowercase(), span.clone())),
             "schema" => self.read.schema = self.columns(name, value),
             "schemahints" => self.read.schema_hints = self.columns(name, value),
             "infercolumntypes" | "inferschema" => self.read.infer_column_types = self.boolean(name, value),
@@ -192,8 +157,21 @@ impl Options {
         }
     }
 
+    /// A call takes a path or a name; `cloud_files` a format too.
+    fn refuse_more(&mut self, name: &str, positional: &[(String, Span)]) {
+        let taken = if name == "cloud_files" { 2 } else { 1 };
+        for (value, span) in positional.iter().skip(taken) {
+            span.clone_into(&mut self.span);
+            self.fail("INVALID_ARGUMENT", format!("`{value}` has no name"), "write options as name => value");
+        }
+    }
+
     fn finish(mut self, name: &str) -> Result<ReadOptions, Vec<Diagnostic>> {
-        match self.format.as_deref() {
+        let format = self.format.take();
+        if let Some((_, span)) = &format {
+            span.clone_into(&mut self.span);
+        }
+        match format.as_ref().map(|(format, _)| format.as_str()) {
             Some("json") => self.read.format = Format::Json,
             Some("csv") => self.read.format = Format::Csv(self.csv.clone()),
             Some("raw" | "binary") if name == "read_events" => self.read.format = Format::Raw,
@@ -264,12 +242,8 @@ impl Options {
     }
 
     fn unknown(&mut self, name: &str) {
-        if let Some(refused) = REFUSED.iter().find(|refused| refused.eq_ignore_ascii_case(name)) {
-            return self.fail("UNSUPPORTED_OPTION", format!("option `{refused}` isn't executed"), "leave it out");
-        }
-        let help = nearest(name, KNOWN)
-            .map_or_else(|| format!("known are {}", KNOWN.join(", ")), |near| format!("did you mean `{near}`?"));
-        self.fail("UNKNOWN_OPTION", format!("there is no option `{name}`"), &help);
+        let (code, message, help) = refusal(name);
+        self.fail(code, message, &help);
     }
 
     fn fail(&mut self, code: &'static str, message: String, help: &str) {
@@ -277,21 +251,29 @@ impl Options {
     }
 }
 
-#[derive(Default)]
-struct Arguments {
-    positional: Vec<String>,
-    named: Vec<(String, String)>,
+/// `name => value`, and where it stands.
+struct NamedOption {
+    key: String,
+    value: String,
+    span: Span,
 }
 
-fn arguments(call: &Expr, span: &Span) -> Result<Arguments, Vec<Diagnostic>> {
+#[derive(Default)]
+struct Arguments {
+    positional: Vec<(String, Span)>,
+    named: Vec<NamedOption>,
+}
+
+fn arguments(text: &Text, call: &Expr, span: &Span) -> Result<Arguments, Vec<Diagnostic>> {
     let mut arguments = Arguments::default();
     let mut found = Vec::new();
     let Expr::Function(function) = call else { return Ok(arguments) };
     let FunctionArguments::List(list) = &function.args else { return Ok(arguments) };
     for argument in &list.args {
+        let span = place(text, argument.span(), span);
         match argument {
             FunctionArg::Named { name, arg: FunctionArgExpr::Expr(value), .. } => {
-                take(&name.value, value, &mut arguments, &mut found, span)
+                take(&name.value, value, &mut arguments, &mut found, span);
             }
             FunctionArg::ExprNamed { name, arg: FunctionArgExpr::Expr(value), .. } => {
                 take(name.to_string().trim_matches('"'), value, &mut arguments, &mut found, span);
@@ -299,48 +281,58 @@ fn arguments(call: &Expr, span: &Span) -> Result<Arguments, Vec<Diagnostic>> {
             FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Function(map)))
                 if map.name.to_string().eq_ignore_ascii_case("map") =>
             {
-                pairs(map, &mut arguments, &mut found, span);
+                pairs(text, map, &mut arguments, &mut found, &span);
             }
             FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => match literal(value) {
-                Some(value) => arguments.positional.push(value),
+                Some(value) => arguments.positional.push((value, span)),
                 None => found.push(not_literal(value, span)),
             },
-            other => found
-                .push(Diagnostic::error("INVALID_ARGUMENT", format!("`{other}` is no argument here")).at(span.clone())),
+            other => {
+                found.push(Diagnostic::error("INVALID_ARGUMENT", format!("`{other}` is no argument here")).at(span));
+            }
         }
     }
     if found.is_empty() { Ok(arguments) } else { Err(found) }
 }
 
-fn pairs(map: &sqlparser::ast::Function, arguments: &mut Arguments, found: &mut Vec<Diagnostic>, span: &Span) {
+fn pairs(
+    text: &Text,
+    map: &sqlparser::ast::Function,
+    arguments: &mut Arguments,
+    found: &mut Vec<Diagnostic>,
+    span: &Span,
+) {
     let FunctionArguments::List(list) = &map.args else { return };
-    let values: Vec<_> = list
-        .args
-        .iter()
-        .filter_map(|argument| match argument {
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => literal(value),
-            _ => None,
-        })
-        .collect();
-    if values.len() != list.args.len() || values.len() % 2 == 1 {
-        found.push(
+    let values = list.args.iter().map(|argument| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => Some((literal(value)?, value.span())),
+        _ => None,
+    });
+    match values.collect::<Option<Vec<_>>>().filter(|values| values.len() % 2 == 0) {
+        Some(values) => arguments.named.extend(values.chunks_exact(2).map(|pair| {
+            let span = place(text, pair[0].1.union(&pair[1].1), span);
+            NamedOption { key: pair[0].0.clone(), value: pair[1].0.clone(), span }
+        })),
+        None => found.push(
             Diagnostic::error("INVALID_ARGUMENT", "map(…) takes pairs of literal keys and values").at(span.clone()),
-        );
-        return;
+        ),
     }
-    arguments.named.extend(values.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())));
 }
 
-fn take(name: &str, value: &Expr, arguments: &mut Arguments, found: &mut Vec<Diagnostic>, span: &Span) {
+fn take(name: &str, value: &Expr, arguments: &mut Arguments, found: &mut Vec<Diagnostic>, span: Span) {
     match literal(value) {
-        Some(value) => arguments.named.push((name.to_owned(), value)),
+        Some(value) => arguments.named.push(NamedOption { key: name.to_owned(), value, span }),
         None => found.push(not_literal(value, span)),
     }
 }
 
-fn not_literal(value: &Expr, span: &Span) -> Diagnostic {
+/// Where a part of the call stands; the whole call if it doesn't say.
+fn place(text: &Text, span: sqlparser::tokenizer::Span, call: &Span) -> Span {
+    text.placed(span).unwrap_or_else(|| call.clone())
+}
+
+fn not_literal(value: &Expr, span: Span) -> Diagnostic {
     Diagnostic::error("INVALID_ARGUMENT", format!("`{value}` isn't a literal"))
-        .at(span.clone())
+        .at(span)
         .help("write a string, a number, true or false")
 }
 

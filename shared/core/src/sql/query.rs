@@ -60,6 +60,14 @@ pub(super) fn syntax_error(text: &Text, error: &ParserError, statement: &Range<u
     Diagnostic::error("PARSE_SYNTAX_ERROR", message).at(text.span(&(start..end)))
 }
 
+/// A parser's error without its place.
+pub(super) fn message_of(error: &ParserError) -> String {
+    match error {
+        ParserError::TokenizerError(message) | ParserError::ParserError(message) => located(message).0,
+        ParserError::RecursionLimitExceeded => "it is nested too deeply".to_owned(),
+    }
+}
+
 /// Parts `… at Line: 3, Column: 5` from a message.
 fn located(message: &str) -> (String, Option<(u64, u64)>) {
     let message = message.strip_prefix("sql parser error: ").unwrap_or(message);

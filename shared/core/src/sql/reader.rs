@@ -55,8 +55,11 @@ impl Reader<'_> {
 
     /// Skips what belongs to a refused clause.
     pub(super) fn skip_to_clause(&mut self) {
-        const BEGINS: [&str; 16] = [
+        const BEGINS: [&str; 19] = [
             "AS",
+            "CLUSTERED",
+            "SKEWED",
+            "ROW",
             "FLOW",
             "COMMENT",
             "PARTITIONED",

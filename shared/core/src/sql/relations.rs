@@ -3,18 +3,16 @@
 //! What stays in their place is a plain name `__r0`, `__r1`, …, with an alias: the user's, or the
 //! last part of the relation's own name, so that `flights.carrier` still finds its table.
 
-use std::time::Duration;
-
 use sqlparser::ast::Ident;
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 
 use super::cdc::begins_clause;
 use super::text::Text;
-use super::tokens::{Tokens, after_brackets, are_words, is_word, range};
+use super::tokens::{Tokens, after_brackets, is_word, range};
+use super::trailing::misplaced;
 use super::{Name, ParsedRelation, ParsedSource, options};
 use crate::diagnostic::{Diagnostic, Span};
-use crate::model::Watermark;
 
 /// Table functions that read an outside source.
 const FUNCTIONS: [&str; 3] = ["read_files", "read_events", "cloud_files"];
@@ -43,11 +41,16 @@ pub(super) fn extract(text: &Text, tokens: &[TokenWithSpan]) -> Extracted {
     let mut at = 0;
     while at < tokens.len() {
         if !begins_relation(tokens, at) {
+            if let Some((end, found)) = misplaced(text, tokens, at) {
+                extracted.found.push(found);
+                at = end;
+                continue;
+            }
             extracted.tokens.push(tokens[at].clone());
             at += 1;
             continue;
         }
-        let mut reader = Reader { text, tokens, at, found: Vec::new() };
+        let mut reader = RelationReader { text, tokens, at, found: Vec::new() };
         let source = reader.relation();
         extracted.found.append(&mut reader.found);
         let end = reader.at.max(at + 1).min(tokens.len());
@@ -79,14 +82,14 @@ impl Extracted {
 }
 
 /// Reads one relation from a position on.
-struct Reader<'a> {
-    text: &'a Text,
-    tokens: &'a [TokenWithSpan],
-    at: usize,
-    found: Vec<Diagnostic>,
+pub(super) struct RelationReader<'a> {
+    pub(super) text: &'a Text,
+    pub(super) tokens: &'a [TokenWithSpan],
+    pub(super) at: usize,
+    pub(super) found: Vec<Diagnostic>,
 }
 
-impl Reader<'_> {
+impl RelationReader<'_> {
     /// The relation and the last part of its name.
     fn relation(&mut self) -> Option<(ParsedSource, String)> {
         let stream = self.word("STREAM");
@@ -99,7 +102,7 @@ impl Reader<'_> {
             self.fail(self.at, "expected `)` after the relation that STREAM reads", None);
         }
         let (mut source, name) = read?;
-        self.trailing(&mut source);
+        self.trailing(&mut source, &name);
         Some((source, name))
     }
 
@@ -162,160 +165,25 @@ impl Reader<'_> {
         Some(Name { parts, span }.without_live())
     }
 
-    /// `WITH (…)`, `CHANGES …`, `IDENTIFIED BY …` and `WATERMARK …` after a relation.
-    fn trailing(&mut self, source: &mut ParsedSource) {
-        loop {
-            let start = self.at;
-            if are_words(self.tokens, self.at, &["WATERMARK"]) {
-                self.at += 1;
-                self.watermark(source);
-            } else if self.tokens.get(self.at).is_some_and(|token| is_word(token, "WITH")) && self.bracket_follows() {
-                self.at += 1;
-                self.options(source);
-            } else if are_words(self.tokens, self.at, &["CHANGES"]) {
-                self.fail(
-                    start,
-                    "CHANGES isn't executed: a stream reads the rows that its source added",
-                    Some("leave it out; a source that changes rows is read WITH (SKIPCHANGECOMMITS = true)"),
-                );
-                self.at += 1;
-            } else if are_words(self.tokens, self.at, &["IDENTIFIED", "BY"]) {
-                self.fail(
-                    start,
-                    "IDENTIFIED BY isn't executed: a flow's name is the identity of its progress",
-                    Some("leave it out, and name the flow with CREATE FLOW"),
-                );
-                self.at += 3;
-            } else {
-                return;
-            }
-        }
-    }
-
-    fn bracket_follows(&self) -> bool {
-        self.tokens.get(self.at + 1).is_some_and(|token| token.token == Token::LParen)
-    }
-
-    fn options(&mut self, source: &mut ParsedSource) {
-        let end = after_brackets(self.tokens, self.at);
-        let inside = self.tokens[self.at + 1..end.saturating_sub(1).max(self.at + 1)].to_vec();
-        self.at = end;
-        for option in inside.split(|token| token.token == Token::Comma) {
-            self.option(source, option);
-        }
-    }
-
-    fn option(&mut self, source: &mut ParsedSource, option: &[TokenWithSpan]) {
-        let Some(first) = option.first() else { return };
-        let key = plain(&first.token).to_lowercase();
-        let value = option.last().map(|token| plain(&token.token)).unwrap_or_default();
-        let span = self.text.span(&range(self.text, option));
-        let ParsedSource::Table { skip_change_commits, starting_version, .. } = source else {
-            self.found.push(
-                Diagnostic::error(
-                    "UNSUPPORTED_OPTION",
-                    format!("option `{key}` belongs inside the brackets of the table function"),
-                )
-                .at(span),
-            );
-            return;
-        };
-        match (key.as_str(), value.to_lowercase().as_str(), value.parse::<u64>()) {
-            ("skipchangecommits", "true", _) => *skip_change_commits = true,
-            ("skipchangecommits", "false", _) => *skip_change_commits = false,
-            ("startingversion", _, Ok(version)) => *starting_version = Some(version),
-            ("skipchangecommits" | "startingversion", ..) => {
-                self.found
-                    .push(Diagnostic::error("INVALID_OPTION", format!("`{value}` is no value of `{key}`")).at(span));
-            }
-            _ => self.found.push(
-                Diagnostic::error("UNSUPPORTED_OPTION", format!("option `{key}` of a streaming read isn't executed"))
-                    .at(span)
-                    .help("known are SKIPCHANGECOMMITS and STARTINGVERSION"),
-            ),
-        }
-    }
-
-    fn watermark(&mut self, source: &mut ParsedSource) {
-        let start = self.at;
-        let Some(Token::Word(column)) = self.tokens.get(self.at).map(|token| token.token.clone()) else {
-            return self.fail(
-                start,
-                "expected the event-time column after WATERMARK",
-                Some("write WATERMARK column DELAY OF INTERVAL 10 MINUTES"),
-            );
-        };
-        self.at += 1;
-        if !are_words(self.tokens, self.at, &["DELAY", "OF"]) {
-            return self.fail(self.at, "expected DELAY OF after the column of WATERMARK", Some("a watermark takes a column of its source, not an expression: write WATERMARK column DELAY OF INTERVAL 10 MINUTES"));
-        }
-        self.at += 2;
-        let Some(delay) = self.interval() else {
-            return self.fail(
-                self.at,
-                "expected an interval",
-                Some("write INTERVAL 10 MINUTES, with a unit from SECOND to WEEK"),
-            );
-        };
-        let found = Some(Watermark { column: column.value, delay });
-        match source {
-            ParsedSource::Table { stream: true, watermark, .. }
-            | ParsedSource::Events { stream: true, watermark, .. }
-            | ParsedSource::Files { stream: true, watermark, .. } => *watermark = found,
-            ParsedSource::Table { .. } | ParsedSource::Events { .. } | ParsedSource::Files { .. } => {
-                self.fail(
-                    start,
-                    "WATERMARK stands on a relation that isn't read with STREAM",
-                    Some("read it with STREAM, or leave the watermark out"),
-                );
-            }
-        }
-    }
-
-    fn interval(&mut self) -> Option<Duration> {
-        self.word("INTERVAL");
-        if let Some(Token::SingleQuotedString(text)) = self.tokens.get(self.at).map(|token| token.token.clone()) {
-            self.at += 1;
-            let mut words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
-            if words.len() % 2 == 1 {
-                words.push(self.unit()?);
-            }
-            return total(&words);
-        }
-        let mut words = Vec::new();
-        while let Some(Token::Number(number, _)) = self.tokens.get(self.at).map(|token| token.token.clone()) {
-            self.at += 1;
-            words.push(number);
-            words.push(self.unit()?);
-        }
-        (!words.is_empty()).then(|| total(&words)).flatten()
-    }
-
-    fn unit(&mut self) -> Option<String> {
-        let Some(Token::Word(unit)) = self.tokens.get(self.at).map(|token| &token.token) else { return None };
-        self.at += 1;
-        Some(unit.value.clone())
-    }
-
-    fn word(&mut self, word: &str) -> bool {
+    pub(super) fn word(&mut self, word: &str) -> bool {
         let found = self.tokens.get(self.at).is_some_and(|token| is_word(token, word));
         self.at += usize::from(found);
         found
     }
 
-    fn consume(&mut self, token: &Token) -> bool {
+    pub(super) fn consume(&mut self, token: &Token) -> bool {
         let found = self.tokens.get(self.at).is_some_and(|found| found.token == *token);
         self.at += usize::from(found);
         found
     }
 
-    fn fail(&mut self, at: usize, message: &str, help: Option<&str>) {
+    pub(super) fn fail(&mut self, at: usize, message: &str, help: Option<&str>) {
         let mut found = Diagnostic::error("PARSE_SYNTAX_ERROR", message).at(self.place(at));
         found.help = help.map(str::to_owned);
         self.found.push(found);
     }
 
-    fn place(&self, at: usize) -> Span {
+    pub(super) fn place(&self, at: usize) -> Span {
         let token = self.tokens.get(at).or(self.tokens.last());
         self.text.span(&range(self.text, &token.cloned().into_iter().collect::<Vec<_>>()))
     }
@@ -382,28 +250,12 @@ fn word(value: &str, quote_style: Option<char>) -> Token {
 }
 
 /// A word or a string without its quotes.
-fn plain(token: &Token) -> String {
+pub(super) fn plain(token: &Token) -> String {
     match token {
         Token::Word(word) => word.value.clone(),
         Token::SingleQuotedString(text) | Token::DoubleQuotedString(text) => text.clone(),
         other => other.to_string(),
     }
-}
-
-/// The sum of `number unit` pairs.
-fn total(words: &[String]) -> Option<Duration> {
-    words.chunks(2).try_fold(Duration::ZERO, |sum, pair| {
-        let number: u64 = pair.first()?.parse().ok()?;
-        let unit = match pair.get(1)?.to_lowercase().trim_end_matches('s') {
-            "second" => 1,
-            "minute" => 60,
-            "hour" => 3_600,
-            "day" => 86_400,
-            "week" => 604_800,
-            _ => return None,
-        };
-        sum.checked_add(Duration::from_secs(number.checked_mul(unit)?))
-    })
 }
 
 impl Name {

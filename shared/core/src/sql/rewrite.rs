@@ -67,6 +67,9 @@ impl VisitorMut for Rewriter<'_> {
         if let Some(command) = command_of(&query.body) {
             self.refuse(self.span.clone(), &format!("{command} isn't part of a query"), "write SELECT …");
         }
+        if !query.locks.is_empty() {
+            self.refuse(self.span.clone(), "FOR UPDATE isn't executed", "leave it out");
+        }
         ControlFlow::Continue(())
     }
 
@@ -113,6 +116,10 @@ impl VisitorMut for Rewriter<'_> {
             TableFactor::Table { name, sample: Some(_), .. } => {
                 let place = self.place(name.span());
                 self.refuse(place, "TABLESAMPLE isn't executed", "filter rows by a hash of their key");
+            }
+            TableFactor::Table { name, with_hints, .. } if !with_hints.is_empty() => {
+                let place = self.place(name.span());
+                self.refuse(place, "WITH options are for a table that is read with STREAM", "leave them out");
             }
             TableFactor::Table { name, alias, .. } => self.table(name, alias),
             TableFactor::Pivot { .. } => {
@@ -196,11 +203,7 @@ impl Rewriter<'_> {
 
     /// The place of a part of the tree; of the whole for a part that was made here.
     fn place(&self, span: sqlparser::tokenizer::Span) -> Span {
-        if span.start.line == 0 {
-            return self.span.clone();
-        }
-        let start = self.text.offset(span.start.line, span.start.column);
-        self.text.span(&(start..self.text.offset(span.end.line, span.end.column).max(start)))
+        self.text.placed(span).unwrap_or_else(|| self.span.clone())
     }
 
     fn refuse(&mut self, span: Span, message: &str, help: &str) {

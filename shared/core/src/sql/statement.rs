@@ -18,6 +18,19 @@ use crate::nearest::nearest;
 /// Words that a statement begins with.
 const STATEMENTS: [&str; 5] = ["CREATE", "SET", "USE", "APPLY", "AUTO"];
 
+/// Commands of Spark that a pipeline doesn't hold, and what to do instead.
+const COMMANDS: [(&[&str], &str); 9] = [
+    (&["SELECT", "WITH", "VALUES", "FROM", "("], "give it a name: CREATE MATERIALIZED VIEW name AS SELECT …"),
+    (&["INSERT"], "write CREATE FLOW name AS INSERT INTO target BY NAME SELECT …"),
+    (&["COPY"], "write CREATE STREAMING TABLE name AS SELECT * FROM STREAM read_files('path', format => 'json')"),
+    (&["MERGE", "UPDATE", "DELETE", "TRUNCATE"], "a pipeline's tables are changed by its flows only"),
+    (&["REFRESH"], "`headwater run` brings tables up to date"),
+    (&["ALTER"], "change the CREATE statement"),
+    (&["DROP"], "take the CREATE statement out; its table's files stay"),
+    (&["OPTIMIZE", "VACUUM", "ANALYZE"], "`headwater compact` looks after the tables"),
+    (&["EXPLAIN", "DESCRIBE", "SHOW"], "`headwater validate` shows what the pipeline is"),
+];
+
 /// Reads one statement; all that is wrong with it at once, as far as it can be read.
 pub(super) fn parse(text: &Text, tokens: Tokens, configuration: &BTreeMap<String, String>) -> Found<Statement> {
     let whole = range(text, &tokens);
@@ -66,16 +79,14 @@ impl Reader<'_> {
             return self.changes_into(span, None);
         }
         let word = self.peek_text();
-        let mut found = Diagnostic::error(
-            "UNSUPPORTED_PIPELINE_SPARK_SQL_COMMAND",
-            format!("`{word}` is no statement of a pipeline"),
-        )
-        .at(self.whole_span());
-        found.help = Some(match nearest(&word, STATEMENTS) {
-            Some(near) => format!("did you mean {near}?"),
-            None => "a pipeline's files hold CREATE STREAMING TABLE, CREATE MATERIALIZED VIEW, CREATE VIEW, CREATE FLOW, SET and USE".into(),
-        });
-        Err(vec![found])
+        let message = format!("`{word}` is no statement of a pipeline");
+        let found = Diagnostic::error("UNSUPPORTED_PIPELINE_SPARK_SQL_COMMAND", message).at(self.whole_span());
+        let command = COMMANDS.iter().find(|(commands, _)| commands.contains(&word.to_uppercase().as_str()));
+        Err(vec![found.help(match (command, nearest(&word, STATEMENTS)) {
+            (Some((_, instead)), _) => (*instead).to_owned(),
+            (None, Some(near)) => format!("did you mean {near}?"),
+            (None, None) => "a pipeline's files hold CREATE STREAMING TABLE, CREATE MATERIALIZED VIEW, CREATE VIEW, CREATE FLOW, SET and USE".to_owned(),
+        })])
     }
 
     fn set(&mut self) -> Found<Statement> {

@@ -39,6 +39,13 @@ impl Text {
         Span { file: Arc::clone(&self.file), range: start..end.clamp(start, self.file.text.len()) }
     }
 
+    /// The place in the file of tokens of the text; `None` for tokens that stand nowhere.
+    pub(super) fn placed(&self, tokens: sqlparser::tokenizer::Span) -> Option<Span> {
+        let start = self.offset(tokens.start.line, tokens.start.column);
+        let end = self.offset(tokens.end.line, tokens.end.column);
+        (tokens.start.line > 0).then(|| self.span(&(start..end.max(start))))
+    }
+
     /// The byte offset of a line and a column, both from 1, the column in characters.
     pub(super) fn offset(&self, line: u64, column: u64) -> usize {
         let at = usize::try_from(line).unwrap_or(usize::MAX).saturating_sub(1);

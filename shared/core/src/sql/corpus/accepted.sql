@@ -179,3 +179,62 @@ CREATE OR REFRESH STREAMING TABLE customers (id BIGINT, name STRING, __START_AT 
 COMMENT 'history' CLUSTER BY (id) FLOW AUTO CDC FROM STREAM raw KEYS (id) APPLY AS DELETE WHEN op = 'D' SEQUENCE BY seq STORED AS SCD TYPE 2;
 -- case: a source that is named as a clause
 CREATE FLOW f AS AUTO CDC INTO t FROM snapshot KEYS (id) SEQUENCE BY seq;
+-- case: watermarks in each form
+CREATE STREAMING TABLE a AS SELECT * FROM STREAM s WATERMARK FOR at DELAY OF INTERVAL '10' MINUTE;
+CREATE STREAMING TABLE b AS SELECT * FROM STREAM(s) WATERMARK s.at DELAY OF INTERVAL 1 DAY 2 HOURS c WHERE c.id > 0;
+CREATE STREAMING TABLE c AS SELECT * FROM STREAM read_events('flights', format => 'json', schema => 'at TIMESTAMP') WATERMARK at DELAY OF '90 seconds';
+CREATE STREAMING TABLE d AS SELECT * FROM STREAM s WITH ('skipChangeCommits' = 'true') WATERMARK `event time` DELAY OF INTERVAL 500 MILLISECONDS;
+-- case: words that are only names
+CREATE MATERIALIZED VIEW m AS SELECT version AS of, changes, watermark, delay FROM changes AS stream WHERE keys > 0;
+-- case: options by their full names
+CREATE STREAMING TABLE t AS SELECT * FROM STREAM read_files('x', `cloudFiles.format` => 'csv', CLOUDFILES.maxFilesPerTrigger => 10, inferSchema => true, pathGlobFilter => '*.csv');
+-- case: statements apart by many semicolons
+;; CREATE VIEW a AS SELECT 1 AS x;;; CREATE VIEW b AS SELECT 2 AS x ; ;
+-- case: comments that hold quotes and semicolons
+CREATE VIEW v AS -- it's; not the end
+SELECT 'a -- b; /* c */' AS x /* it's /* nested; */ still */ FROM t;
+-- case: bronze of the medallion
+CREATE OR REFRESH STREAMING TABLE orders_bronze
+COMMENT "Raw orders, as they landed"
+TBLPROPERTIES ("quality" = "bronze", "pipelines.reset.allowed" = "false")
+AS SELECT *, _metadata.file_path AS source_file, current_timestamp() AS ingested_at
+FROM STREAM read_files("${landing}/orders", format => "json", inferColumnTypes => true, schemaHints => "order_id BIGINT, amount DECIMAL(10, 2)");
+-- case: silver of the medallion
+CREATE OR REFRESH STREAMING TABLE orders_silver (
+  CONSTRAINT valid_order EXPECT (order_id IS NOT NULL) ON VIOLATION DROP ROW,
+  CONSTRAINT valid_amount EXPECT (amount >= 0 AND amount < 1e6),
+  CONSTRAINT known_status EXPECT (status IN ('new', 'paid', 'sent')) ON VIOLATION FAIL UPDATE
+)
+CLUSTER BY (customer_id, order_date)
+TBLPROPERTIES ("quality" = "silver")
+AS SELECT order_id, customer_id, amount::decimal(10, 2) AS amount, lower(status) AS status, to_date(ordered_at) AS order_date
+FROM STREAM(LIVE.orders_bronze) WATERMARK ordered_at DELAY OF INTERVAL 3 HOURS WHERE order_id IS NOT NULL;
+-- case: gold of the medallion
+CREATE OR REFRESH MATERIALIZED VIEW daily_sales (order_date DATE COMMENT 'by UTC', customers BIGINT, sales DECIMAL(20, 2))
+PARTITIONED BY (order_date) COMMENT "Sales by day" TBLPROPERTIES ("quality" = "gold")
+AS SELECT order_date, count(DISTINCT customer_id) AS customers, sum(amount) AS sales FROM LIVE.orders_silver GROUP BY order_date HAVING sum(amount) > 0 ORDER BY 1;
+-- case: a stream and its dimensions
+CREATE OR REFRESH STREAMING TABLE sales AS
+SELECT f.*, c.name, p.category FROM STREAM(orders) AS f LEFT JOIN customers AS c USING (customer_id) INNER JOIN LIVE.products p ON f.product_id = p.id AND p.active;
+-- case: grouping sets, rollup and filters
+CREATE MATERIALIZED VIEW m AS SELECT region, product, sum(n) FILTER (WHERE n > 0) AS n, grouping(region) AS g FROM t GROUP BY ROLLUP (region, product);
+-- case: window frames
+CREATE MATERIALIZED VIEW m AS SELECT id, avg(price) OVER (PARTITION BY id ORDER BY at ROWS BETWEEN 6 PRECEDING AND CURRENT ROW) AS moving, lag(price, 1) OVER w AS before FROM t WINDOW w AS (PARTITION BY id ORDER BY at);
+-- case: semi and anti joins
+CREATE MATERIALIZED VIEW m AS SELECT * FROM a LEFT SEMI JOIN b ON a.id = b.id LEFT ANTI JOIN c ON a.id = c.id;
+-- case: set operations
+CREATE MATERIALIZED VIEW m AS (SELECT a FROM t EXCEPT SELECT a FROM u) UNION (SELECT a FROM v INTERSECT SELECT a FROM w);
+-- case: values
+CREATE MATERIALIZED VIEW regions AS SELECT * FROM VALUES (1, 'west'), (2, 'east') AS r(id, name);
+-- case: structs, arrays and maps
+CREATE MATERIALIZED VIEW m AS SELECT struct(a, b) AS s, array(1, 2)[0] AS f, map('k', 1)['k'] AS k, s.a.b AS deep, named_struct('x', 1) AS n FROM t;
+-- case: typed literals and intervals
+CREATE MATERIALIZED VIEW m AS SELECT DATE '2024-01-01' AS d, TIMESTAMP '2024-01-01 00:00:00' AS t, X'1F' AS b, INTERVAL '1' DAY AS i, current_date() - INTERVAL 7 DAYS AS w FROM t WHERE d BETWEEN date'2024-01-01' AND DATE "2024-12-31";
+-- case: tests of text
+CREATE MATERIALIZED VIEW m AS SELECT * FROM t WHERE a LIKE '%x%' AND b NOT ILIKE 'y%' AND c IS DISTINCT FROM d AND e REGEXP '^z';
+-- case: dates out of parts
+CREATE MATERIALIZED VIEW m AS SELECT extract(YEAR FROM at) AS y, date_trunc('HOUR', at) AS h, CASE kind WHEN 1 THEN 'a' END AS k, if(a > b, a, b) AS most, nvl(c, 0) AS c FROM t;
+-- case: SELECT DISTINCT of a CTE on a stream
+CREATE STREAMING TABLE t AS WITH s AS (SELECT id, at FROM STREAM raw WHERE id > 0) SELECT DISTINCT id, at FROM s;
+-- case: names with spaces and keywords
+CREATE MATERIALIZED VIEW `my view` AS SELECT t.`group`, `order by`.`from` AS `a``b` FROM `order by` JOIN `select` AS t ON true;
