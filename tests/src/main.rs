@@ -8,5 +8,6 @@ mod flows;
 mod frames;
 mod hostile;
 mod ingest;
+mod language;
 mod local_host;
 mod tables;

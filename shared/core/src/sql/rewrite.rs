@@ -106,13 +106,15 @@ impl VisitorMut for Rewriter<'_> {
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
         let sources = "read files with read_files and messages with read_events";
-        let place = self.place(factor.span());
         match factor {
             TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. } => {
                 let place = self.place(name.span());
                 self.refuse(place, &format!("table function `{name}` isn't known"), sources);
             }
-            TableFactor::TableFunction { .. } => self.refuse(place, "TABLE(function) isn't executed", sources),
+            TableFactor::TableFunction { expr, .. } => {
+                let place = self.place(expr.span());
+                self.refuse(place, "TABLE(function) isn't executed", sources);
+            }
             TableFactor::Table { name, sample: Some(_), .. } => {
                 let place = self.place(name.span());
                 self.refuse(place, "TABLESAMPLE isn't executed", "filter rows by a hash of their key");
@@ -122,10 +124,12 @@ impl VisitorMut for Rewriter<'_> {
                 self.refuse(place, "WITH options are for a table that is read with STREAM", "leave them out");
             }
             TableFactor::Table { name, alias, .. } => self.table(name, alias),
-            TableFactor::Pivot { .. } => {
+            TableFactor::Pivot { table, .. } => {
+                let place = self.place(table.span());
                 self.refuse(place, "PIVOT isn't executed", "use aggregates with FILTER (WHERE …), one a column");
             }
-            TableFactor::Unpivot { .. } => {
+            TableFactor::Unpivot { table, .. } => {
+                let place = self.place(table.span());
                 self.refuse(place, "UNPIVOT isn't executed", "use UNION ALL of one SELECT a column");
             }
             _ => {}
@@ -134,7 +138,6 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        let place = expr.span();
         match expr {
             Expr::RLike { negated, expr: text, pattern, .. } => {
                 let call = function("rlike", vec![(**text).clone(), (**pattern).clone()]);
@@ -150,7 +153,7 @@ impl VisitorMut for Rewriter<'_> {
                     *expr = function("get_json_object", vec![(**value).clone(), path]);
                 }
                 None => {
-                    let place = self.place(place);
+                    let place = self.place(expr.span());
                     self.refuse(place, "a JSON path holds an expression", "write literal steps: a:b.c[0]");
                 }
             },
@@ -164,7 +167,7 @@ impl VisitorMut for Rewriter<'_> {
             Expr::Lambda(lambda) => self.lambdas = functions::own_parameters(lambda, self.lambdas),
             Expr::Value(value) if matches!(value.value, Value::Placeholder(_)) => {
                 let message = format!("`{value}` has no value");
-                self.refuse(self.place(place), &message, "write :name for a parameter of the project");
+                self.refuse(self.place(value.span), &message, "write :name for a parameter of the project");
             }
             _ => {}
         }

@@ -9,7 +9,7 @@ use super::dialect::SparkDialect;
 use super::reader::{Found, Reader, unquoted};
 use super::relations::{Extracted, extract};
 use super::text::Text;
-use super::tokens::{Tokens, range, too_deep};
+use super::tokens::{Tokens, range, too_deep, too_long};
 use super::{CreateDataset, Name, Statement, lexis, parameters};
 use crate::diagnostic::Diagnostic;
 use crate::model::DatasetKind;
@@ -40,6 +40,14 @@ pub(super) fn parse(text: &Text, tokens: Tokens, configuration: &BTreeMap<String
             Diagnostic::error("PARSE_SYNTAX_ERROR", "the statement is nested too deeply")
                 .at(span)
                 .help("put inner queries into views"),
+        ]);
+    }
+    if let Some(link) = too_long(&tokens) {
+        let span = text.span(&range(text, std::slice::from_ref(link)));
+        return Err(vec![
+            Diagnostic::error("PARSE_SYNTAX_ERROR", "the statement chains too many operators")
+                .at(span)
+                .help("write a list with IN, or put parts of it into views"),
         ]);
     }
     let tokens = parameters::bind(text, &lexis::normalize(text, &tokens)?, configuration)?;

@@ -193,3 +193,30 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_chain_of_operators_is_read_or_refused_and_no_overflow() {
+    let links = [
+        " + 1",
+        " AND 1",
+        " || 'a'",
+        " UNION ALL SELECT 1, 2",
+        "::int",
+        " IS NULL",
+        " NOT IN (1)",
+        " AT TIME ZONE 'x'",
+    ];
+    for link in links {
+        let chain = |count: usize| parse(&format!("CREATE VIEW v AS SELECT 1{}", link.repeat(count)));
+        assert_eq!(chain(400).statements.len(), 1, "{link}");
+        chain(2_400);
+        assert_eq!(chain(20_000).diagnostics[0].code, "PARSE_SYNTAX_ERROR", "{link}");
+    }
+}
+
+#[test]
+fn a_long_list_is_no_chain() {
+    let rows = "(-1, 'a' || 'b'), ".repeat(6_000);
+    let sql = format!("CREATE VIEW v AS SELECT * FROM VALUES {rows} (0, 'c') AS t(a, b)");
+    assert_eq!(parse(&sql).statements.len(), 1);
+}

@@ -11,6 +11,12 @@ use crate::diagnostic::Diagnostic;
 /// Statements deeper than this in brackets are refused rather than overflowing a stack.
 const DEEPEST: usize = 200;
 
+/// Expressions of more operators, which nest to the left, are refused for the same reason.
+const LONGEST_CHAIN: usize = 5_000;
+
+/// Queries of more set operations, too.
+const MOST_SET_OPERATIONS: usize = 500;
+
 /// The tokens of one statement, without white space and comments; never empty.
 pub(super) type Tokens = Vec<TokenWithSpan>;
 
@@ -84,6 +90,44 @@ pub(super) fn too_deep(tokens: &[TokenWithSpan]) -> Option<&TokenWithSpan> {
         }
         depth > DEEPEST
     })
+}
+
+/// The place of the first operator that makes an expression, or a union, too long.
+pub(super) fn too_long(tokens: &[TokenWithSpan]) -> Option<&TokenWithSpan> {
+    const SETS: [&str; 4] = ["UNION", "EXCEPT", "INTERSECT", "MINUS"];
+    let mut sets = 0_usize;
+    // Operators of the expression at each depth of brackets; a comma ends an expression.
+    let mut chains = vec![0_usize];
+    tokens.iter().find(|token| {
+        match &token.token {
+            Token::LParen | Token::LBracket => chains.push(chains.last().copied().unwrap_or_default()),
+            Token::RParen | Token::RBracket if chains.len() > 1 => {
+                chains.pop();
+            }
+            Token::Comma => {
+                let outer = chains.len().checked_sub(2).map_or(0, |outer| chains[outer]);
+                chains.pop();
+                chains.push(outer);
+            }
+            Token::Word(_) if SETS.iter().any(|set| is_word(token, set)) => sets += 1,
+            _ => {
+                let is_link = is_operator(token);
+                chains.iter_mut().last().into_iter().for_each(|chain| *chain += usize::from(is_link));
+            }
+        }
+        sets > MOST_SET_OPERATIONS || chains.last().is_some_and(|chain| *chain > LONGEST_CHAIN)
+    })
+}
+
+/// Whether a token makes an expression deeper. Names and literals don't, all else might.
+fn is_operator(token: &TokenWithSpan) -> bool {
+    const WORDS: [&str; 12] =
+        ["AND", "OR", "NOT", "IS", "LIKE", "ILIKE", "RLIKE", "REGEXP", "IN", "BETWEEN", "DIV", "COLLATE"];
+    match token.token {
+        Token::Word(_) => WORDS.iter().any(|word| is_word(token, word)) || is_word(token, "AT"),
+        Token::Number(..) | Token::SingleQuotedString(_) | Token::DoubleQuotedString(_) | Token::Period => false,
+        _ => true,
+    }
 }
 
 fn unreadable(text: &Text, error: &TokenizerError) -> Diagnostic {

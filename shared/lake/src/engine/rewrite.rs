@@ -1,6 +1,7 @@
 //! Rewrites a query to what DataFusion does as Spark would.
 //!
-//! Columns are found whatever their case; `/` divides as floating point, and by zero gives NULL.
+//! Columns are found whatever their case; `/` divides as floating point and `div` as whole numbers,
+//! and by zero both give NULL.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -51,6 +52,11 @@ impl VisitorMut for Rewriter<'_> {
                 **left = double((**left).clone());
                 **right = null_if_zero((**right).clone());
             }
+            Expr::BinaryOp { left, op: BinaryOperator::MyIntegerDivide, right } => {
+                let right = Box::new(null_if_zero((**right).clone()));
+                let quotient = Expr::BinaryOp { left: left.clone(), op: BinaryOperator::Divide, right };
+                *expr = cast(quotient, ast::DataType::BigInt(None));
+            }
             _ => {}
         }
         ControlFlow::Continue(())
@@ -71,7 +77,10 @@ impl Rewriter<'_> {
 }
 
 fn double(expr: Expr) -> Expr {
-    let data_type = ast::DataType::Double(ast::ExactNumberInfo::None);
+    cast(expr, ast::DataType::Double(ast::ExactNumberInfo::None))
+}
+
+fn cast(expr: Expr, data_type: ast::DataType) -> Expr {
     Expr::Cast {
         kind: CastKind::Cast,
         expr: Box::new(Expr::Nested(Box::new(expr))),
