@@ -37,6 +37,7 @@ mod types;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use sqlparser::ast;
@@ -212,6 +213,8 @@ pub fn parse_file(file: &Arc<SourceFile>, configuration: &BTreeMap<String, Strin
     let settings = settings(file, configuration);
     let text = text::substitute(file, configuration, &settings, &mut parsed.diagnostics);
     let (statements, failure) = tokens::statements(&text);
+    retain_in_statements(&text, &statements, &mut parsed.diagnostics);
+    let unknown = places(&parsed.diagnostics);
     parsed.diagnostics.extend(failure);
     let mut configuration = configuration.clone();
     for tokens in statements {
@@ -222,10 +225,32 @@ pub fn parse_file(file: &Arc<SourceFile>, configuration: &BTreeMap<String, Strin
                 }
                 parsed.statements.push(statement);
             }
-            Err(found) => parsed.diagnostics.extend(found),
+            // What stands for an unknown value is no mistake of its own.
+            Err(found) => parsed.diagnostics.extend(found.into_iter().filter(|finding| {
+                let start = finding.span.as_ref().map(|span| span.range.start);
+                !start.is_some_and(|start| unknown.iter().any(|place| place.contains(&start)))
+            })),
         }
     }
     parsed
+}
+
+/// Keeps findings about what statements hold; comments may hold anything.
+fn retain_in_statements(text: &text::Text, statements: &[tokens::Tokens], found: &mut Vec<Diagnostic>) {
+    if found.is_empty() {
+        return;
+    }
+    let range = |token| text.span(&tokens::range(text, std::slice::from_ref(token))).range;
+    let ranges: Vec<Range<usize>> = statements.iter().flatten().map(range).collect();
+    found.retain(|finding| {
+        let Some(place) = &finding.span else { return true };
+        let after = ranges.partition_point(|range| range.end <= place.range.start);
+        ranges.get(after).is_some_and(|range| range.start < place.range.end)
+    });
+}
+
+fn places(found: &[Diagnostic]) -> Vec<Range<usize>> {
+    found.iter().filter_map(|finding| finding.span.as_ref()).map(|span| span.range.clone()).collect()
 }
 
 /// What the `SET` statements of a file set, and from which byte on.

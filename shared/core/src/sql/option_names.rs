@@ -28,7 +28,30 @@ pub(super) const KNOWN: [&str; 18] = [
 const OF_STREAMS: [&str; 2] = ["SKIPCHANGECOMMITS", "STARTINGVERSION"];
 
 /// Auto Loader's and Spark's options that aren't executed, and what to do instead.
-const REFUSED: [(&str, &[&str]); 11] = [
+const REFUSED: [(&str, &[&str]); 12] = [
+    (
+        "a queue or an event hub is bound to the name under `sources:` of the project file: leave it out",
+        &[
+            "bootstrapServers",
+            "kafka.bootstrap.servers",
+            "kafka.group.id",
+            "groupIdPrefix",
+            "subscribe",
+            "subscribePattern",
+            "assign",
+            "startingOffsets",
+            "endingOffsets",
+            "maxOffsetsPerTrigger",
+            "minPartitions",
+            "failOnDataLoss",
+            "streamName",
+            "initialPosition",
+            "consumerGroup",
+            "topicId",
+            "serviceUrl",
+            "topics",
+        ],
+    ),
     ("schemas are kept in the table: leave it out", &["schemaLocation", "mergeSchema", "samplingRatio"]),
     (
         "a record that can't be decoded goes to the table's quarantine: leave it out",

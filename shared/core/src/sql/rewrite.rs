@@ -154,7 +154,11 @@ impl VisitorMut for Rewriter<'_> {
                 }
                 None => {
                     let place = self.place(expr.span());
-                    self.refuse(place, "a JSON path holds an expression", "write literal steps: a:b.c[0]");
+                    self.refuse(
+                        place,
+                        "a JSON path holds an expression, or a key with a dot or a bracket",
+                        "write literal steps: a:b.c[0]",
+                    );
                 }
             },
             Expr::Cast { data_type, .. } => *data_type = types::planned(data_type.clone()),
@@ -250,20 +254,27 @@ fn function(name: &str, arguments: Vec<Expr>) -> Expr {
     })
 }
 
-/// `$.a.b[0]` of a path of literal steps.
+/// `$.a.b[0]` of a path of literal steps, whose keys hold nothing that parts steps.
 fn json_path(path: &ast::JsonPath) -> Option<String> {
     let mut text = "$".to_owned();
     for step in &path.path {
-        match step {
-            JsonPathElem::Dot { key, .. } => text.push_str(&format!(".{key}")),
+        let key = match step {
+            JsonPathElem::Dot { key, .. } => key,
             JsonPathElem::Bracket { key: Expr::Value(value) }
             | JsonPathElem::ColonBracket { key: Expr::Value(value) } => match &value.value {
-                Value::Number(index, _) => text.push_str(&format!("[{index}]")),
-                Value::SingleQuotedString(key) => text.push_str(&format!(".{key}")),
+                Value::Number(index, _) => {
+                    text.push_str(&format!("[{index}]"));
+                    continue;
+                }
+                Value::SingleQuotedString(key) => key,
                 _ => return None,
             },
             JsonPathElem::Bracket { .. } | JsonPathElem::ColonBracket { .. } => return None,
+        };
+        if key.is_empty() || key.contains(['.', '[', ']', '\'', '*']) {
+            return None;
         }
+        text.push_str(&format!(".{key}"));
     }
     Some(text)
 }

@@ -177,7 +177,14 @@ impl Reader<'_> {
             }
             "SINK" => "a sink isn't executed: downstream systems read the Delta tables",
             "FUNCTION" => "functions can't be defined in a pipeline: use the built-in ones",
-            _ => "what can be created is a STREAMING TABLE, a MATERIALIZED VIEW, a VIEW or a FLOW",
+            "STREAMING" | "INCREMENTAL" => "write CREATE STREAMING TABLE",
+            "MATERIALIZED" => "write CREATE MATERIALIZED VIEW",
+            _ => match nearest(&word, ["STREAMING", "MATERIALIZED", "TEMPORARY", "PRIVATE", "VIEW", "FLOW"]) {
+                Some("STREAMING") => "did you mean STREAMING TABLE?",
+                Some("MATERIALIZED") => "did you mean MATERIALIZED VIEW?",
+                Some("TEMPORARY") => "did you mean TEMPORARY VIEW?",
+                _ => "what can be created is a STREAMING TABLE, a MATERIALIZED VIEW, a VIEW or a FLOW",
+            },
         };
         Err(vec![
             Diagnostic::error(

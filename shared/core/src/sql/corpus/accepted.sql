@@ -238,3 +238,6 @@ CREATE MATERIALIZED VIEW m AS SELECT extract(YEAR FROM at) AS y, date_trunc('HOU
 CREATE STREAMING TABLE t AS WITH s AS (SELECT id, at FROM STREAM raw WHERE id > 0) SELECT DISTINCT id, at FROM s;
 -- case: names with spaces and keywords
 CREATE MATERIALIZED VIEW `my view` AS SELECT t.`group`, `order by`.`from` AS `a``b` FROM `order by` JOIN `select` AS t ON true;
+-- case: references in comments have no meaning
+-- reads ${nowhere} and :nothing
+CREATE VIEW v AS SELECT 1 AS a /* ${neither} */;

@@ -238,3 +238,15 @@ CREATE STREAMING TABLE t (id INT, CONSTRAINT c CHECK (id > 0)) AS SELECT * FROM 
 CREATE VIEW a.b.c.d AS SELECT 1 AS x;
 -- case: a query that locks
 CREATE MATERIALIZED VIEW m AS SELECT * FROM t FOR UPDATE;
+-- case: options of other message buses
+CREATE STREAMING TABLE t AS SELECT * FROM STREAM read_events('flights', `kafka.bootstrap.servers` => 'k:9092', subscribe => 'flights', startingOffsets => 'earliest');
+-- case: a JSON key with a dot
+CREATE MATERIALIZED VIEW m AS SELECT body:user['first.name'] AS a, body:`a.b` AS b FROM t;
+-- case: misspelt things to create
+CREATE STREMING TABLE t;
+CREATE OR REFRESH MATERIALISED VIEW m AS SELECT 1 AS a;
+CREATE MATERIALIZED TABLE m AS SELECT 1 AS a;
+-- case: an unknown reference beside one in a comment
+CREATE VIEW v AS SELECT /* ${one} */ ${two} AS a;
+-- case: an expression that stops
+CREATE VIEW v AS SELECT (1 +) AS a;
