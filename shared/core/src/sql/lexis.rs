@@ -43,7 +43,6 @@ impl Lexis<'_> {
                     None => self.keep(),
                 }
             }
-            (Token::Number(number, true), _) => self.put(1, &[Token::Number(number.clone(), false)]),
             (Token::ExclamationMark, _) => self.put(1, &[Token::make_keyword("NOT")]),
             (Token::DoubleExclamationMark, _) => {
                 self.put(1, &[Token::make_keyword("NOT"), Token::make_keyword("NOT")]);
@@ -115,7 +114,7 @@ fn is_own_name(name: &str) -> bool {
 fn suffixed(number: &str, suffix: &str) -> Option<Vec<Token>> {
     let literal = Token::Number(number.to_owned(), false);
     let name = match suffix {
-        "L" => return Some(vec![literal]),
+        "L" => return Some(vec![Token::Number(number.to_owned(), true)]),
         "D" => "DOUBLE",
         "F" => "FLOAT",
         "S" => "SMALLINT",

@@ -42,6 +42,8 @@ use std::sync::Arc;
 
 use sqlparser::ast;
 
+pub use options::columns_of_ddl;
+
 use crate::diagnostic::{Diagnostic, SourceFile, Span};
 use crate::model::{AutoCdc, Column, DatasetKind, Expectation, ReadOptions, Watermark};
 

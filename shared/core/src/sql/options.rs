@@ -65,7 +65,7 @@ pub(super) fn read_call(
 }
 
 /// Columns of a DDL string such as `id BIGINT, at TIMESTAMP NOT NULL`.
-pub(super) fn columns_of_ddl(ddl: &str) -> Result<Vec<Column>, String> {
+pub fn columns_of_ddl(ddl: &str) -> Result<Vec<Column>, String> {
     let dialect = SparkDialect;
     let file = SourceFile::new("schema", ddl);
     let text = super::text::substitute(&file, &std::collections::BTreeMap::new(), &[], &mut Vec::new());

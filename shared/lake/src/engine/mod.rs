@@ -4,7 +4,11 @@
 //! information schema, nothing but the relations that the caller registers and the functions of
 //! Spark SQL. Only queries are planned; there is no way to any DDL or DML.
 
+mod build;
+mod calls;
+mod casts;
 mod functions;
+mod planners;
 mod rewrite;
 mod types;
 
@@ -20,13 +24,16 @@ use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::optimizer::Analyzer;
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{Expr, ExprWithAlias};
 use headwater_core::model::{Query, Settings};
 
+use self::casts::{FloatsFirst, SparkCasts, spark_casts, with_floats_first};
+use self::planners::{SparkOperators, SparkTypes};
 use crate::error::{LakeError, Result};
 
 pub use types::{arrow_schema, storable_schema};
@@ -51,8 +58,12 @@ impl Engine {
         let pool = Arc::new(FairSpillPool::new(limit));
         let runtime: Arc<RuntimeEnv> =
             RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc().map_err(LakeError::query)?;
-        let state =
-            SessionStateBuilder::new().with_config(config()).with_runtime_env(runtime).with_default_features().build();
+        let state = SessionStateBuilder::new().with_config(config()).with_runtime_env(runtime);
+        // Ours first: the first planner that plans an expression wins.
+        let state = state.with_expr_planners(vec![Arc::new(SparkOperators)]).with_default_features();
+        let coercion = Analyzer::new().rules;
+        let rules = std::iter::once(Arc::new(FloatsFirst) as _).chain(coercion).chain([Arc::new(SparkCasts) as _]);
+        let state = state.with_analyzer_rules(rules.collect()).with_type_planner(Arc::new(SparkTypes)).build();
         let mut context = SessionContext::new_with_state(state);
         functions::register(&mut context).map_err(LakeError::query)?;
         Ok(Self { template: context.state() })
@@ -76,9 +87,11 @@ impl Engine {
     /// `Invalid` with the engine's message when a name or a type is wrong.
     pub async fn plan(&self, session: &SessionContext, query: &Query) -> Result<DataFrame> {
         let columns = rewrite::columns(session, &query.relations).await?;
-        let ast = rewrite::rewrite(query.ast.as_ref().clone(), &columns);
+        let ast = rewrite::rewrite(query.ast.as_ref().clone(), columns);
         let statement = Statement::Statement(Box::new(sqlparser::ast::Statement::Query(Box::new(ast))));
         let plan = session.state().statement_to_plan(statement).await.map_err(LakeError::query)?;
+        let only_queries = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        only_queries.verify_plan(&plan).map_err(LakeError::query)?;
         session.execute_logical_plan(plan).await.map_err(LakeError::query)
     }
 
@@ -89,14 +102,13 @@ impl Engine {
         let catalogs = Arc::new(MemoryCatalogProviderList::new());
         catalogs.register_catalog(CATALOG.to_owned(), schemas);
         tracing::trace!(fresh = registered.is_ok(), "session");
-        let mut config = self.template.config().clone();
+        // Not by a builder, which would register the functions anew in no order, so that an alias of one
+        // hides another.
+        let mut state = self.template.clone();
+        state.register_catalog_list(catalogs);
         if let Some(partitions) = partitions {
-            config = config.with_target_partitions(partitions);
+            state.config_mut().options_mut().execution.target_partitions = partitions;
         }
-        let state = SessionStateBuilder::new_from_existing(self.template.clone())
-            .with_catalog_list(catalogs)
-            .with_config(config)
-            .build();
         SessionContext::new_with_state(state)
     }
 }
@@ -106,7 +118,7 @@ impl Engine {
 /// # Errors
 /// `Invalid` when a column or function isn't known or the result isn't boolean.
 pub fn predicate(session: &SessionContext, schema: &SchemaRef, expr: &Expr) -> Result<Arc<dyn PhysicalExpr>> {
-    let columns = schema.fields().iter().map(|field| field.name().clone()).collect();
+    let columns = rewrite::field_names(schema.fields());
     let expr = rewrite::rewrite_expr(expr.clone(), &columns);
     let relation = DFSchema::try_from(Arc::clone(schema)).map_err(LakeError::query)?;
     let state = session.state();
@@ -119,8 +131,10 @@ pub fn predicate(session: &SessionContext, schema: &SchemaRef, expr: &Expr) -> R
         .with_current_time()
         .build();
     let simplifier = ExprSimplifier::new(context);
-    let simplified =
-        simplifier.coerce(logical, &relation).and_then(|expr| simplifier.simplify(expr)).map_err(LakeError::query)?;
+    let simplified = with_floats_first(logical, &relation)
+        .and_then(|expr| simplifier.coerce(expr, &relation))
+        .and_then(|expr| Ok(spark_casts(expr, &relation)?.data));
+    let simplified = simplified.and_then(|expr| simplifier.simplify(expr)).map_err(LakeError::query)?;
     let physical = session.create_physical_expr(simplified, &relation).map_err(LakeError::query)?;
     match physical.data_type(schema).map_err(LakeError::query)? {
         DataType::Boolean => Ok(physical),
@@ -147,6 +161,8 @@ fn config() -> SessionConfig {
         .with_create_default_catalog_and_schema(false);
     let options = config.options_mut();
     options.sql_parser.enable_ident_normalization = false;
+    options.sql_parser.parse_float_as_decimal = true;
+    options.sql_parser.default_null_ordering = "nulls_min".into();
     options.execution.time_zone = Some("UTC".into());
     options.execution.skip_partial_aggregation_probe_ratio_threshold = 1.1;
     options.execution.parquet.pushdown_filters = true;

@@ -67,7 +67,7 @@ fn utc() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
-fn arrow_type(sql: &ast::DataType) -> Option<DataType> {
+pub(super) fn arrow_type(sql: &ast::DataType) -> Option<DataType> {
     use ast::DataType as S;
     Some(match sql {
         S::String(_) | S::Varchar(_) | S::Char(_) | S::Character(_) | S::Text => DataType::Utf8,
