@@ -109,6 +109,20 @@ async fn an_append_and_a_compaction_both_win_in_both_orders() {
 }
 
 #[tokio::test]
+async fn a_watermark_never_moves_back() {
+    for place in places() {
+        let table = table_of(&place.storage, [0]).await;
+        for (moved_to, then_at) in [(100, 100), (50, 100), (150, 150)] {
+            let append = append_of(&place.storage, [moved_to]).await;
+            let change = Change { watermark: Some(("watermark".into(), moved_to)), ..append };
+            committed(put(&place.storage, &table, &change).await);
+            assert_eq!(open(&place.storage).await.transaction("watermark").await.unwrap(), Some(then_at));
+        }
+        assert_eq!(rows(&place.storage).await, [0, 50, 100, 150]);
+    }
+}
+
+#[tokio::test]
 async fn an_overwrite_after_an_append_is_computed_again() {
     for place in places() {
         let table = table_of(&place.storage, [0, 1]).await;

@@ -1,1 +1,5 @@
-//! Tests.
+//! Flows: what they mean, and that no death, lost answer or repetition changes it.
+
+mod crashes;
+mod replays;
+mod semantics;

@@ -8,6 +8,7 @@ mod flows;
 mod frames;
 mod hostile;
 mod ingest;
+mod lakes;
 mod language;
 mod local_host;
 mod tables;

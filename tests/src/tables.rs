@@ -83,6 +83,7 @@ pub(crate) fn nothing() -> Change {
         removes: Vec::new(),
         schema: None,
         txns: Vec::new(),
+        watermark: None,
         fence: Fence::default(),
         records: None,
         data_change: true,

@@ -35,6 +35,8 @@ pub struct Change {
     pub schema: Option<SchemaChange>,
     /// `txn`s to set.
     pub txns: Vec<(String, i64)>,
+    /// The `txn` that carries the flow's watermark. It never moves back: that of a winner stays if it is higher.
+    pub watermark: Option<(String, i64)>,
     /// What must still hold.
     pub fence: Fence,
     /// Records that no other commit may have landed meanwhile.
@@ -135,7 +137,10 @@ pub async fn commit(
             Decision::Redo { reason } => return Ok(CommitOutcome::Redo { reason: reason.words() }),
             Decision::Rebase { .. } if winners.is_empty() && failure.is_lasting() => return Err(failure),
             Decision::Rebase { .. } if winners.is_empty() => {}
-            Decision::Rebase { onto } => next = onto + 1,
+            Decision::Rebase { onto } => {
+                committer.keep_highest_watermark(&winners);
+                next = onto + 1;
+            }
         }
         let delay = next_delay(committer.tries, committer.seed);
         if Utc::now() + delay >= policy.deadline {
@@ -152,6 +157,7 @@ struct Committer<'a> {
     path: &'a str,
     change: &'a Change,
     attempt: Attempt,
+    watermark: Option<(String, i64)>,
     seed: u64,
     tries: u32,
 }
@@ -161,7 +167,16 @@ impl<'a> Committer<'a> {
         let token = Uuid::new_v4();
         let removes: BTreeSet<String> = change.removes.iter().map(|file| file.path().to_owned()).collect();
         let attempt = Attempt { token: token.to_string(), removes, fence: change.fence.clone() };
-        Self { storage, path, change, attempt, seed: token.as_u64_pair().0, tries: 0 }
+        let (watermark, seed) = (change.watermark.clone(), token.as_u64_pair().0);
+        Self { storage, path, change, attempt, watermark, seed, tries: 0 }
+    }
+
+    /// Leaves the watermark to the winners, if one has moved it further.
+    fn keep_highest_watermark(&mut self, winners: &[Winner]) {
+        let txns = winners.iter().flat_map(|winner| &winner.txns);
+        let is_ahead =
+            |(app_id, ours): &(String, i64)| txns.clone().any(|(other, version)| other == app_id && version >= ours);
+        self.watermark = self.watermark.take().filter(|ours| !is_ahead(ours));
     }
 
     const fn committed(&self, version: u64) -> CommitOutcome {
@@ -221,7 +236,7 @@ impl<'a> Committer<'a> {
         let txn = |(app_id, version): &(String, i64)| {
             Action::Txn(Transaction::new_with_last_update(app_id, *version, Some(now.timestamp_millis())))
         };
-        actions.extend(self.change.txns.iter().map(txn));
+        actions.extend(self.change.txns.iter().chain(&self.watermark).map(txn));
         Ok(actions)
     }
 

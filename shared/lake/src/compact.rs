@@ -144,6 +144,7 @@ impl Lake {
             removes: bin.to_vec(),
             schema: None,
             txns: Vec::new(),
+            watermark: None,
             fence: Fence::default(),
             records: None,
             data_change: false,

@@ -126,7 +126,7 @@ async fn read_leaf(
 }
 
 /// The array of a dotted path in a batch.
-fn leaf(batch: &RecordBatch, path: &str) -> Option<ArrayRef> {
+pub(crate) fn leaf(batch: &RecordBatch, path: &str) -> Option<ArrayRef> {
     let mut parts = path.split('.');
     let mut array = ArrayRef::clone(batch.column_by_name(parts.next()?)?);
     for part in parts {

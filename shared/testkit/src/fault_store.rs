@@ -1,8 +1,9 @@
 //! An object store that fails as storage does: refused, lost, late, or dead from some operation on.
 //!
 //! It wraps any store, so that the same test runs over memory and disk. Faults are told one by one
-//! ([`FaultStore::fail`]), by a seed ([`FaultStore::fail_at_random`]), or as the end of the process that
-//! uses the store ([`FaultStore::crash_after`]). The same calls meet the same faults.
+//! ([`FaultStore::fail`]), by their place ([`FaultStore::fail_after`]), by a seed
+//! ([`FaultStore::fail_at_random`]), or as the end of the process that uses the store
+//! ([`FaultStore::crash_after`]). The same calls meet the same faults.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +16,7 @@ use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
+use tokio::sync::Notify;
 
 /// What is asked of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +31,12 @@ pub enum Operation {
     List,
     /// Objects are deleted or copied.
     Change,
+}
+
+impl Operation {
+    const fn changes_store(self) -> bool {
+        matches!(self, Self::Put | Self::Upload | Self::Change)
+    }
 }
 
 /// How an operation fails. The caller sees the same error each time, except for `Forbidden`.
@@ -66,6 +74,12 @@ impl Counts {
         self.puts + self.uploads + self.gets + self.lists + self.changes
     }
 
+    /// Operations that change the store.
+    #[must_use]
+    pub const fn writes(self) -> u64 {
+        self.puts + self.uploads + self.changes
+    }
+
     const fn count(&mut self, operation: Operation) {
         match operation {
             Operation::Put => self.puts += 1,
@@ -82,19 +96,25 @@ impl Counts {
 pub struct FaultStore {
     inner: Arc<dyn ObjectStore>,
     state: Arc<Mutex<State>>,
+    death: Arc<Notify>,
 }
 
 impl FaultStore {
     /// A store that doesn't fail until told to.
     #[must_use]
     pub fn new(inner: Arc<dyn ObjectStore>) -> Self {
-        Self { inner, state: Arc::default() }
+        Self { inner, state: Arc::default(), death: Arc::default() }
     }
 
     /// Fails the next operations of a kind on paths that end so; faults told first come first.
     pub fn fail(&self, operation: Operation, path_end: &str, faults: impl IntoIterator<Item = Fault>) {
         let told = |fault| Told { operation, path_end: path_end.to_owned(), fault };
         self.state().told.extend(faults.into_iter().map(told));
+    }
+
+    /// Fails the operation that comes after so many that change the store, if it changes the store too.
+    pub fn fail_after(&self, changes: u64, fault: Fault) {
+        self.state().placed = Some((changes, fault));
     }
 
     /// Refuses or loses this share of all operations, the same ones for the same seed and calls.
@@ -120,6 +140,11 @@ impl FaultStore {
         self.state().crashed
     }
 
+    /// Ends when the crash has come. For one waiter.
+    pub async fn crashed(&self) {
+        self.death.notified().await;
+    }
+
     /// What was asked for since the start.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -138,7 +163,11 @@ impl FaultStore {
 
     /// The fault that an operation meets, if any.
     fn meet(&self, operation: Operation, location: &Path) -> Option<Fault> {
-        self.state().meet(operation, location.as_ref())
+        let fault = self.state().meet(operation, location.as_ref());
+        if self.has_crashed() {
+            self.death.notify_one();
+        }
+        fault
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -150,6 +179,7 @@ impl FaultStore {
 #[derive(Debug, Default)]
 struct State {
     told: Vec<Told>,
+    placed: Option<(u64, Fault)>,
     random: Random,
     changes_left: Option<u64>,
     crashed: bool,
@@ -170,18 +200,26 @@ impl State {
         if self.is_dead_at(operation) {
             return Some(Fault::Refused);
         }
+        if let Some(fault) = self.placed_at(operation) {
+            return Some(fault);
+        }
         let told = self.told.iter().position(|told| told.operation == operation && path.ends_with(&told.path_end));
         told.map(|index| self.told.remove(index).fault).or_else(|| self.random.next())
     }
 
     fn is_dead_at(&mut self, operation: Operation) -> bool {
-        let changes = matches!(operation, Operation::Put | Operation::Upload | Operation::Change);
         match self.changes_left {
-            Some(0) if changes => self.crashed = true,
-            Some(left) if changes => self.changes_left = Some(left - 1),
+            Some(0) if operation.changes_store() => self.crashed = true,
+            Some(left) if operation.changes_store() => self.changes_left = Some(left - 1),
             Some(_) | None => {}
         }
         self.crashed
+    }
+
+    fn placed_at(&mut self, operation: Operation) -> Option<Fault> {
+        let (left, fault) = self.placed.filter(|_| operation.changes_store())?;
+        self.placed = left.checked_sub(1).map(|left| (left, fault));
+        (left == 0).then_some(fault)
     }
 }
 

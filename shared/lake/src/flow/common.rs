@@ -8,14 +8,16 @@ use datafusion::dataframe::DataFrame;
 use datafusion::prelude::SessionContext;
 use futures::TryStreamExt;
 use headwater_core::model::{Expectation, Format, Query, ReadOptions, Violation};
+use headwater_core::name::DatasetName;
 use headwater_core::report::FlowReport;
 use headwater_core::watermark::next_watermark;
 use tokio::sync::Mutex;
 
 use super::FlowRun;
 use super::dedup::{Keys, Seen};
+use super::earlier::Share;
 use super::execute::Executed;
-use super::outlet::{Plan, TablePlan};
+use super::outlet::{Plan, SidePlan, TablePlan};
 use super::rules::Rule;
 use super::settle::{Batch, Identity};
 use super::target::{Pinned, merged};
@@ -30,8 +32,8 @@ use crate::table::Table;
 /// What is particular about a batch.
 #[derive(Debug, Default)]
 pub(super) struct Work {
-    /// Side tables that are still to be written: quarantine, late.
-    pub(super) sides: [bool; 2],
+    /// What an earlier attempt may have put aside: in the quarantine, in the late table.
+    pub(super) aside: Option<[Share; 2]>,
     /// The version of a Delta source that the batch reads through.
     pub(super) source_version: Option<u64>,
     /// The inferred columns of the source, to be remembered with the table.
@@ -51,15 +53,13 @@ impl FlowRun<'_> {
     }
 
     /// What the partitions of a batch share.
-    pub(super) fn plan(&self, pinned: &Pinned, frame: &DataFrame, work: Work) -> Result<Arc<Plan>> {
-        let Work { sides, source_version, remembered, traces_files } = work;
+    pub(super) async fn plan(&self, pinned: &Pinned, frame: &DataFrame, work: Work) -> Result<Arc<Plan>> {
+        let Work { aside, source_version, remembered, traces_files } = work;
         let target = self.target_plan(pinned, frame.schema().inner(), remembered)?;
-        let side = |wanted: bool, name, table: &Option<Table>| -> Result<Option<TablePlan>> {
-            wanted.then(|| self.side_plan(&name, &target, table.as_ref())).transpose()
-        };
         let name = &self.flow.target;
-        let quarantine = side(sides[0], name.quarantine(), &pinned.quarantine)?;
-        let late = side(sides[1], name.late(), &pinned.late)?;
+        let [in_quarantine, in_late] = aside.unwrap_or([Share::Nothing, Share::Nothing]);
+        let quarantine = self.side(&name.quarantine(), &target, pinned.quarantine.as_ref(), &in_quarantine).await?;
+        let late = self.side(&name.late(), &target, pinned.late.as_ref(), &in_late).await?;
         let keys = self.dataset.dedup.as_ref().map(|dedup| Keys::new(dedup, &target.schema)).transpose()?;
         Ok(Arc::new(Plan {
             storage: self.lake.storage().clone(),
@@ -75,6 +75,18 @@ impl FlowRun<'_> {
             target_file_size: self.lake.pipeline().settings.target_file_size,
             traces_files,
         }))
+    }
+
+    async fn side(
+        &self,
+        name: &DatasetName,
+        target: &TablePlan,
+        table: Option<&Table>,
+        share: &Share,
+    ) -> Result<SidePlan> {
+        let plan = self.side_plan(name, target, table)?;
+        let earlier = Mutex::new(self.earlier(table, &plan, share).await?);
+        Ok(SidePlan { table: plan, earlier })
     }
 
     /// The dataset's expectations, compiled; a `NOT NULL` column is one that quarantines.
@@ -206,16 +218,15 @@ impl FlowRun<'_> {
         if !fatal.is_empty() {
             return Err(self.violated(report.expectations, &fatal));
         }
-        let mut txns = Vec::new();
         let declared = self.flow.stream().and_then(|relation| relation.watermark());
         let next = declared.and_then(|declared| next_watermark(watermark, highest_event_time, declared.delay));
         if let Some(next) = next {
             report.watermark = chrono::DateTime::from_timestamp_micros(next);
-            if Some(next) != watermark && produced.rows.read > 0 {
-                txns.push((self.flow.name.watermark_app_id(&self.lake.pipeline().name), next));
-            }
         }
-        Ok(Batch { identity, produced, report, txns, replaces: None })
+        let app_id = || self.flow.name.watermark_app_id(&self.lake.pipeline().name);
+        let moved = next.filter(|next| Some(*next) != watermark && produced.rows.read > 0);
+        let watermark = moved.map(|next| (app_id(), next));
+        Ok(Batch { identity, produced, report, txns: Vec::new(), watermark, replaces: None })
     }
 
     pub(super) fn untraceable(&self) -> LakeError {

@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 
 use super::FlowRun;
 use super::common::Work;
+use super::earlier::Share;
 use super::execute::BadRecords;
 use super::relations::register_source;
 use super::settle::{Batch, Identity, Settled};
@@ -34,12 +35,12 @@ use crate::table::Table;
 /// Files that are looked at to infer columns.
 const SAMPLE_FILES: usize = 3;
 
-/// Files that are waiting, by what an earlier attempt has settled of them.
+/// Files that are waiting.
 struct Waiting {
     storage: Storage,
     files: Vec<FoundFile>,
-    /// Side tables that are still to be written for them.
-    sides: [bool; 2],
+    /// What an earlier attempt may have put aside: in the quarantine, in the late table.
+    aside: [Share; 2],
 }
 
 impl FlowRun<'_> {
@@ -91,15 +92,12 @@ impl FlowRun<'_> {
         let (provider, bad) = self.decoded(&waiting, read, &columns, keyed).await?;
         register_source(&session, relation, provider)?;
         let frame = self.lake.engine().plan(&session, &query).await?;
-        let plan = self.plan(
-            &pinned,
-            &frame,
-            Work { sides: waiting.sides, source_version: None, remembered, traces_files: true },
-        )?;
+        let paths: HashSet<String> = waiting.files.iter().map(|file| file.path.clone()).collect();
+        let work = Work { aside: Some(waiting.aside), source_version: None, remembered, traces_files: true };
+        let plan = self.plan(&pinned, &frame, work).await?;
         let plan = self.with_keys_of_target(plan, &pinned, &session, &query).await?;
         let watermark = self.watermark(pinned.main.as_ref()).await?;
         let executed = super::execute::execute(frame, &plan, watermark, Some(bad)).await?;
-        let paths: HashSet<String> = waiting.files.iter().map(|file| file.path.clone()).collect();
         report.millis = super::elapsed_millis(started);
         let identity = Identity::Sources { column: LedgerColumn::FilePath, ids: paths.clone() };
         let mut batch = self.finish(&plan, executed, watermark, (identity, report))?;
@@ -116,25 +114,28 @@ impl FlowRun<'_> {
         let (storage, files) = list_files(&self.lake.resolve(path), read.path_glob_filter.as_deref()).await?;
         let ids: HashSet<String> = files.iter().map(|file| file.path.clone()).collect();
         let landed = self.held_in(pinned.main.as_ref(), &ids).await?;
-        let rest: HashSet<String> = ids.difference(&landed).cloned().collect();
-        let quarantined = self.held_in(pinned.quarantine.as_ref(), &rest).await?;
-        let late = self.held_in(pinned.late.as_ref(), &rest).await?;
-        let mut groups: std::collections::BTreeMap<[bool; 2], Vec<FoundFile>> = std::collections::BTreeMap::new();
+        let mut waiting = Vec::new();
         for file in files {
-            if landed.contains(&file.path) || self.is_rowless(pinned.main.as_ref(), &file.path).await? {
-                continue;
+            if !landed.contains(&file.path) && !self.is_rowless(pinned.main.as_ref(), &file.path).await? {
+                waiting.push(file);
             }
-            groups.entry([!quarantined.contains(&file.path), !late.contains(&file.path)]).or_default().push(file);
         }
-        let Some((sides, mut files)) = groups.into_iter().next() else { return Ok(None) };
+        if waiting.is_empty() {
+            return Ok(None);
+        }
         let settings = &self.lake.pipeline().settings;
         let limits = Limits {
             items: read.max_files.unwrap_or(10_000),
             bytes: read.max_bytes.unwrap_or(settings.max_batch_bytes),
         };
-        let sizes: Vec<u64> = files.iter().map(|file| file.size).collect();
-        files.truncate(next_batch(&sizes, limits));
-        Ok(Some(Waiting { storage, files, sides }))
+        let sizes: Vec<u64> = waiting.iter().map(|file| file.size).collect();
+        waiting.truncate(next_batch(&sizes, limits));
+        let ids: HashSet<String> = waiting.iter().map(|file| file.path.clone()).collect();
+        let aside = [
+            Share::of_records(LedgerColumn::FilePath, self.held_in(pinned.quarantine.as_ref(), &ids).await?),
+            Share::of_records(LedgerColumn::FilePath, self.held_in(pinned.late.as_ref(), &ids).await?),
+        ];
+        Ok(Some(Waiting { storage, files: waiting, aside }))
     }
 
     async fn held_in(&self, table: Option<&Table>, ids: &HashSet<String>) -> Result<HashSet<String>> {
@@ -226,7 +227,7 @@ impl FlowRun<'_> {
     /// decoded fails the query, as there is nowhere to put it.
     pub(super) async fn read_whole(&self, path: &str, read: &ReadOptions) -> Result<Arc<dyn TableProvider>> {
         let (storage, files) = list_files(&self.lake.resolve(path), read.path_glob_filter.as_deref()).await?;
-        let waiting = Waiting { storage, files, sides: [false; 2] };
+        let waiting = Waiting { storage, files, aside: [Share::Nothing, Share::Nothing] };
         let sample = self.sample(&waiting, read).await?;
         let (columns, _) = self.source_columns(None, read, &sample)?;
         let schema = file_schema(&columns);

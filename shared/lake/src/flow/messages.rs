@@ -4,7 +4,7 @@
 //! message received for the first time can only have been landed by a commit since then; one that
 //! was received before is looked up.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,6 +17,7 @@ use headwater_core::trigger::{Message, MessageBatch};
 
 use super::FlowRun;
 use super::common::Work;
+use super::earlier::Share;
 use super::relations::register_source;
 use super::settle::{Identity, Settled};
 use super::target::Pinned;
@@ -24,6 +25,7 @@ use crate::error::{LakeError, Result};
 use crate::ingest::{decode_messages, message_schema, sample_messages};
 use crate::lake::Lake;
 use crate::ledger::{LedgerColumn, held, suspects};
+use crate::table::Table;
 
 impl Lake {
     /// Lands a batch of messages in every table that reads its source. A message is to be
@@ -70,62 +72,54 @@ impl FlowRun<'_> {
     async fn try_land(&self, messages: &[Message], batch: &MessageBatch) -> Result<Option<Vec<FlowReport>>> {
         let mut reports = Vec::new();
         let pinned = self.pin_target().await?;
-        let groups = self.part(messages, batch, &pinned).await?;
-        for (settled, group) in groups {
-            let Some(report) = self.land_group(group, &settled, batch, pinned.clone()).await? else { return Ok(None) };
+        let landed = self.held_in_suspects(pinned.main.as_ref(), messages, batch).await?;
+        let mut taken = HashSet::new();
+        let mut fresh = messages.to_vec();
+        fresh.retain(|message| !landed.contains(&message.id) && taken.insert(message.id.clone()));
+        let duplicates = (messages.len() - fresh.len()) as u64;
+        if duplicates > 0 {
+            let mut report = self.report();
+            report.inputs = vec![Input::Events { source: batch.source.clone(), messages: duplicates }];
+            report.rows.read = duplicates;
+            report.rows.duplicate = duplicates;
+            report.outcome = Outcome::AlreadyApplied;
+            reports.push(report);
+        }
+        if !fresh.is_empty() {
+            let Some(report) = self.land_fresh(fresh, batch, &pinned).await? else { return Ok(None) };
             reports.push(report);
         }
         Ok(Some(reports))
     }
 
-    /// Messages by what an earlier attempt has settled of them.
-    async fn part(
+    /// Which of the messages a table holds, as far as it must be asked.
+    async fn held_in_suspects(
         &self,
+        table: Option<&Table>,
         messages: &[Message],
         batch: &MessageBatch,
-        pinned: &Pinned,
-    ) -> Result<BTreeMap<SettledSides, Vec<Message>>> {
-        let ids: HashSet<String> = messages.iter().map(|message| message.id.clone()).collect();
-        let mut found = Vec::new();
-        for table in [&pinned.main, &pinned.quarantine, &pinned.late] {
-            found.push(match table {
-                Some(table) => {
-                    let files = suspects(table, messages, batch.received_at)?;
-                    held(self.lake.storage(), LedgerColumn::MessageId, &ids, &files).await?
-                }
-                None => HashSet::new(),
-            });
-        }
-        let mut groups: BTreeMap<SettledSides, Vec<Message>> = BTreeMap::new();
-        let mut taken = HashSet::new();
-        for message in messages {
-            let twice = !taken.insert(message.id.as_str());
-            let settled = SettledSides {
-                main: twice || found[0].contains(&message.id),
-                quarantine: found[1].contains(&message.id),
-                late: found[2].contains(&message.id),
-            };
-            groups.entry(settled).or_default().push(message.clone());
-        }
-        Ok(groups)
+    ) -> Result<HashSet<String>> {
+        let Some(table) = table else { return Ok(HashSet::new()) };
+        let ids = messages.iter().map(|message| message.id.clone()).collect();
+        let files = suspects(table, messages, batch.received_at)?;
+        held(self.lake.storage(), LedgerColumn::MessageId, &ids, &files).await
     }
 
-    async fn land_group(
+    /// Lands messages that the target doesn't hold; `None` when a race was lost.
+    async fn land_fresh(
         &self,
         messages: Vec<Message>,
-        settled: &SettledSides,
         batch: &MessageBatch,
-        pinned: Pinned,
+        pinned: &Pinned,
     ) -> Result<Option<FlowReport>> {
         let started = Instant::now();
         let mut report = self.report();
         report.inputs = vec![Input::Events { source: batch.source.clone(), messages: messages.len() as u64 }];
-        if settled.main {
-            report.rows.read = messages.len() as u64;
-            report.rows.duplicate = messages.len() as u64;
-            report.outcome = Outcome::AlreadyApplied;
-            return Ok(Some(report));
-        }
+        let aside = [
+            self.held_in_suspects(pinned.quarantine.as_ref(), &messages, batch).await?,
+            self.held_in_suspects(pinned.late.as_ref(), &messages, batch).await?,
+        ];
+        let aside = Some(aside.map(|ids| Share::of_records(LedgerColumn::MessageId, ids)));
         let (relation, read) = self.events_relation()?;
         let (columns, remembered) = self.source_columns(pinned.main.as_ref(), read, &sample_messages(&messages))?;
         let (rows, bad) = decode_messages(&messages, &batch.source, read, &columns, self.decode_limits())?;
@@ -141,9 +135,9 @@ impl FlowRun<'_> {
         let table = MemTable::try_new(message_schema(&columns), vec![vec![rows]]).map_err(LakeError::query)?;
         register_source(&session, relation, Arc::new(table))?;
         let frame = self.lake.engine().plan(&session, &query).await?;
-        let work = Work { sides: [!settled.quarantine, !settled.late], remembered, ..Work::default() };
-        let plan = self.plan(&pinned, &frame, work)?;
-        let plan = self.with_keys_of_target(plan, &pinned, &session, &query).await?;
+        let work = Work { aside, remembered, ..Work::default() };
+        let plan = self.plan(pinned, &frame, work).await?;
+        let plan = self.with_keys_of_target(plan, pinned, &session, &query).await?;
         let (sender, receiver) = tokio::sync::mpsc::channel(1);
         sender.send(bad).await.map_err(|source| LakeError::Internal { message: source.to_string() })?;
         drop(sender);
@@ -158,7 +152,7 @@ impl FlowRun<'_> {
             (Identity::Sources { column: LedgerColumn::MessageId, ids }, report.clone()),
         )?;
         let counted = batch.report.clone();
-        Ok(match self.settle(&pinned, &plan, batch).await? {
+        Ok(match self.settle(pinned, &plan, batch).await? {
             Settled::Ended(outcome) => Some(FlowReport { outcome, ..counted }),
             Settled::Redo => None,
         })
@@ -173,14 +167,6 @@ impl FlowRun<'_> {
             None => Err(self.no_stream()),
         }
     }
-}
-
-/// What an earlier attempt has committed of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct SettledSides {
-    main: bool,
-    quarantine: bool,
-    late: bool,
 }
 
 fn reads(stream: Option<&Relation>, name: &str) -> bool {

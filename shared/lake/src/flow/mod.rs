@@ -7,6 +7,7 @@
 
 mod common;
 mod dedup;
+mod earlier;
 mod execute;
 mod files;
 mod messages;

@@ -6,6 +6,7 @@ use headwater_core::report::{FlowReport, Outcome};
 
 use super::FlowRun;
 use super::common::Work;
+use super::earlier::Share;
 use super::settle::{Identity, Settled};
 use super::stream::progress;
 use crate::error::Result;
@@ -31,8 +32,8 @@ impl FlowRun<'_> {
         if progress(pinned.main.as_ref(), &app_id).await?.is_some() {
             return Ok(Some(report));
         }
-        let settled =
-            [progress(pinned.quarantine.as_ref(), &app_id).await?, progress(pinned.late.as_ref(), &app_id).await?];
+        let share = async |side| Ok(progress(side, &app_id).await?.map_or(Share::Nothing, |_| Share::Version(None)));
+        let aside = Some([share(pinned.quarantine.as_ref()).await?, share(pinned.late.as_ref()).await?]);
         let session = self.session();
         let query = &self.flow.query;
         let statics = self.pin_tables().await?;
@@ -41,8 +42,7 @@ impl FlowRun<'_> {
             return Ok(Some(report));
         }
         let frame = self.lake.engine().plan(&session, query).await?;
-        let work = Work { sides: settled.map(|done| done.is_none()), ..Work::default() };
-        let plan = self.plan(&pinned, &frame, work)?;
+        let plan = self.plan(&pinned, &frame, Work { aside, ..Work::default() }).await?;
         let plan = self.with_keys_of_target(plan, &pinned, &session, query).await?;
         let executed = super::execute::execute(frame, &plan, None, None).await?;
         report.millis = super::elapsed_millis(started);

@@ -13,6 +13,7 @@ use headwater_core::report::Rows;
 use tokio::sync::Mutex;
 
 use super::dedup::{Keys, Seen};
+use super::earlier::Earlier;
 use super::rules::{Judged, Rule, Tally, judge};
 use crate::align::align;
 use crate::error::Result;
@@ -25,10 +26,8 @@ use crate::write::{Writer, Written};
 pub(super) struct Plan {
     pub(super) storage: Storage,
     pub(super) target: TablePlan,
-    /// `None` when an earlier attempt has settled the side table already.
-    pub(super) quarantine: Option<TablePlan>,
-    /// As `quarantine`.
-    pub(super) late: Option<TablePlan>,
+    pub(super) quarantine: SidePlan,
+    pub(super) late: SidePlan,
     pub(super) rules: Vec<Rule>,
     pub(super) keys: Option<Keys>,
     pub(super) seen: Mutex<Seen>,
@@ -48,6 +47,14 @@ pub(super) struct TablePlan {
     pub(super) partitioned_by: Vec<String>,
     pub(super) configuration: BTreeMap<String, String>,
     pub(super) comment: Option<String>,
+}
+
+/// A side table that a batch may write to.
+#[derive(Debug)]
+pub(super) struct SidePlan {
+    pub(super) table: TablePlan,
+    /// Rows of the batch that are there already.
+    pub(super) earlier: Mutex<Earlier>,
 }
 
 /// What a batch, or one partition of it, wrote. Nothing of it is visible before the commit.
@@ -123,10 +130,9 @@ impl Outlet {
         self.rows.read += count;
         self.rows.late += count;
         let plan = Arc::clone(&self.plan);
-        let Some(late) = &plan.late else { return Ok(()) };
         let reason = super::reason_lists("late: event time is before the watermark", batch.num_rows());
         let rows = side_rows(batch, &reason, &self.context()?)?;
-        write(&mut self.late, &plan, late, &rows).await
+        put_aside(&mut self.late, &plan, &plan.late, &rows).await
     }
 
     /// Takes records that couldn't be decoded.
@@ -171,15 +177,19 @@ impl Outlet {
     async fn quarantine_rows(&mut self, rows: &RecordBatch) -> Result<()> {
         self.rows.quarantined += rows.num_rows() as u64;
         let plan = Arc::clone(&self.plan);
-        match &plan.quarantine {
-            Some(table) => write(&mut self.quarantine, &plan, table, rows).await,
-            None => Ok(()),
-        }
+        put_aside(&mut self.quarantine, &plan, &plan.quarantine, rows).await
     }
 
     fn context(&self) -> Result<SideContext> {
         Ok(SideContext { flow: self.plan.flow.clone(), source_version: self.plan.source_version, now: self.plan.now })
     }
+}
+
+/// Writes those rows that no earlier attempt has written.
+async fn put_aside(writer: &mut Option<Writer>, plan: &Plan, side: &SidePlan, rows: &RecordBatch) -> Result<()> {
+    let rows = align(rows, &side.table.schema)?;
+    let missing = side.earlier.lock().await.missing(&rows)?;
+    write(writer, plan, &side.table, &missing).await
 }
 
 async fn write(writer: &mut Option<Writer>, plan: &Plan, table: &TablePlan, rows: &RecordBatch) -> Result<()> {

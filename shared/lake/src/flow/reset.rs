@@ -39,19 +39,47 @@ impl Lake {
             });
         }
         let mut reports = Vec::new();
-        for table_name in [name.quarantine(), name.late(), name.clone()] {
-            while let Some(table) = self.table(&table_name).await? {
-                if let Some(report) = self.empty(name, &table_name, &table).await? {
-                    reports.push(report);
-                    break;
-                }
+        loop {
+            let mut sides = Vec::new();
+            for side in [name.quarantine(), name.late()] {
+                sides.push(self.emptied(name, &side, &mut reports).await?);
+            }
+            self.emptied(name, name, &mut reports).await?;
+            // What a batch put aside meanwhile counts as progress that its table no longer has.
+            let now = [self.version_of(&name.quarantine()).await?, self.version_of(&name.late()).await?];
+            if sides == now {
+                return Ok(reports);
             }
         }
-        Ok(reports)
     }
 
-    /// Empties one table; `None` when a race was lost.
-    async fn empty(&self, name: &DatasetName, table_name: &DatasetName, table: &Table) -> Result<Option<FlowReport>> {
+    /// Empties one table, if it is there, however many races are lost; says at which version it is empty.
+    async fn emptied(
+        &self,
+        name: &DatasetName,
+        table_name: &DatasetName,
+        reports: &mut Vec<FlowReport>,
+    ) -> Result<Option<u64>> {
+        while let Some(table) = self.table(table_name).await? {
+            if let Some((version, report)) = self.empty(name, table_name, &table).await? {
+                reports.push(report);
+                return Ok(Some(version));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn version_of(&self, name: &DatasetName) -> Result<Option<u64>> {
+        Ok(self.table(name).await?.map(|table| table.version()))
+    }
+
+    /// Empties one table, as of the version given; `None` when a race was lost.
+    async fn empty(
+        &self,
+        name: &DatasetName,
+        table_name: &DatasetName,
+        table: &Table,
+    ) -> Result<Option<(u64, FlowReport)>> {
         let mut report = FlowReport::new(FlowName::new("full refresh"), table_name.clone(), "person");
         let removes = table.files()?;
         report.files_removed = removes.len() as u64;
@@ -65,6 +93,7 @@ impl Lake {
             removes,
             schema: None,
             txns,
+            watermark: None,
             fence,
             records: None,
             data_change: true,
@@ -73,12 +102,12 @@ impl Lake {
         Ok(match commit(self.storage(), table.path(), Some(table), &change, RetryPolicy::until(None)).await? {
             CommitOutcome::Committed { version, .. } | CommitOutcome::AlreadyApplied { version } => {
                 report.outcome = Outcome::Committed { version };
-                Some(report)
+                Some((version, report))
             }
             CommitOutcome::Redo { .. } => None,
             CommitOutcome::Retryable { reason } => {
-                report.outcome = Outcome::Retryable { reason };
-                Some(report)
+                let source = object_store::Error::Generic { store: "Delta log", source: reason.into() };
+                return Err(LakeError::Storage { action: "can't empty", path: table.path().to_owned(), source });
             }
         })
     }

@@ -1,7 +1,8 @@
 //! Commits what a batch wrote: side tables first, then the target.
 //!
 //! Side tables carry the same `txn` or source ids as the target. So whoever finds a side table ahead
-//! of its target knows that a batch died between the two, and replays exactly that batch.
+//! of its target knows that a batch died between the two, and replays exactly that batch. A batch that
+//! replaces its target replaces the side tables too.
 
 use std::collections::HashSet;
 
@@ -54,8 +55,10 @@ pub(super) struct Batch {
     pub(super) identity: Identity,
     pub(super) produced: Produced,
     pub(super) report: FlowReport,
-    /// `txn`s for the target besides the identity's own: watermark, files without rows, definition.
+    /// `txn`s for the target besides the identity's own: files without rows, versions of sources.
     pub(super) txns: Vec<(String, i64)>,
+    /// The `txn` of the watermark, if it moves.
+    pub(super) watermark: Option<(String, i64)>,
     /// Files of the target that the batch replaces.
     pub(super) replaces: Option<Vec<crate::table::DataFile>>,
 }
@@ -63,15 +66,21 @@ pub(super) struct Batch {
 impl FlowRun<'_> {
     /// Commits a batch. Nothing is committed for a batch that has neither rows nor progress.
     pub(super) async fn settle(&self, pinned: &Pinned, plan: &Plan, batch: Batch) -> Result<Settled> {
-        let Batch { identity, produced, mut report, txns, replaces } = batch;
+        let Batch { identity, produced, mut report, txns, watermark, replaces } = batch;
         let name = &self.flow.target;
         let sides = [
-            (name.quarantine(), plan.quarantine.as_ref(), produced.quarantine, pinned.quarantine.as_ref()),
-            (name.late(), plan.late.as_ref(), produced.late, pinned.late.as_ref()),
+            (name.quarantine(), &plan.quarantine, produced.quarantine, pinned.quarantine.as_ref()),
+            (name.late(), &plan.late, produced.late, pinned.late.as_ref()),
         ];
-        for (side, table_plan, written, table) in sides {
-            let Some(table_plan) = table_plan.filter(|_| !written.adds.is_empty()) else { continue };
-            let change = self.change(table_plan, table, written, (&identity, &report)).await?;
+        for (side, side_plan, written, table) in sides {
+            let mut change = self.change(&side_plan.table, table, written, (&identity, &report)).await?;
+            if let (Some(_), Some(table)) = (&replaces, table) {
+                change.removes = table.files()?;
+                change.fence.replaces_table = true;
+            }
+            if change.adds.is_empty() && change.removes.is_empty() {
+                continue;
+            }
             match self.apply(&side, table, &change).await? {
                 CommitOutcome::Committed { .. } => {}
                 CommitOutcome::AlreadyApplied { .. } | CommitOutcome::Redo { .. } => return Ok(Settled::Redo),
@@ -83,9 +92,11 @@ impl FlowRun<'_> {
         report.files_removed = replaces.as_ref().map_or(0, |files| files.len() as u64);
         let mut change = self.change(&plan.target, pinned.main.as_ref(), produced.main, (&identity, &report)).await?;
         change.txns.extend(txns);
+        change.watermark = watermark;
         change.fence.replaces_table = replaces.is_some() || plan.keys.is_some();
         change.removes = replaces.unwrap_or_default();
-        if change.adds.is_empty() && change.txns.is_empty() && change.removes.is_empty() {
+        let is_nothing = change.adds.is_empty() && change.removes.is_empty();
+        if is_nothing && change.txns.is_empty() && change.watermark.is_none() {
             return Ok(Settled::Ended(Outcome::NothingNew));
         }
         Ok(match self.apply(name, pinned.main.as_ref(), &change).await? {
@@ -111,6 +122,7 @@ impl FlowRun<'_> {
             removes: Vec::new(),
             schema: plan.schema_change(table),
             txns: Vec::new(),
+            watermark: None,
             fence: Fence::default(),
             records: None,
             data_change: true,

@@ -15,6 +15,7 @@ use headwater_core::report::{FlowReport, Input, Outcome};
 
 use super::FlowRun;
 use super::common::Work;
+use super::earlier::Share;
 use super::relations::register;
 use super::settle::{Identity, Settled};
 use super::target::Pinned;
@@ -36,8 +37,8 @@ struct Step {
     after: Option<u64>,
     through: u64,
     files: Vec<DataFile>,
-    /// Sides that the batch must still write: quarantine, late.
-    sides: [bool; 2],
+    /// What an earlier attempt may have put aside: in the quarantine, in the late table.
+    aside: [Share; 2],
 }
 
 impl FlowRun<'_> {
@@ -85,8 +86,8 @@ impl FlowRun<'_> {
         }
         register(&session, stream.relation, &query, source.provider_of(&step.files).await?)?;
         let frame = self.lake.engine().plan(&session, &query).await?;
-        let work = Work { sides: step.sides, source_version: Some(step.through), ..Work::default() };
-        let plan = self.plan(&pinned, &frame, work)?;
+        let work = Work { aside: Some(step.aside), source_version: Some(step.through), ..Work::default() };
+        let plan = self.plan(&pinned, &frame, work).await?;
         let plan = self.with_keys_of_target(plan, &pinned, &session, &query).await?;
         let watermark = self.watermark(pinned.main.as_ref()).await?;
         let executed = super::execute::execute(frame, &Arc::clone(&plan), watermark, None).await?;
@@ -118,8 +119,12 @@ impl FlowRun<'_> {
             None => self.new_files(stream, source, (None, limit), ahead.is_some()).await?,
             Some(from) => self.new_files(stream, source, (Some(from), limit), ahead.is_some()).await?,
         };
-        let sides = [quarantine.is_none_or(|side| side < through), late.is_none_or(|side| side < through)];
-        Ok((!files.is_empty() || ahead.is_some()).then_some(Step { after, through, files, sides }))
+        let share = |side: Option<u64>| match side {
+            Some(side) if side >= through => Share::Version(Some(through)),
+            Some(_) | None => Share::Nothing,
+        };
+        let aside = [share(quarantine), share(late)];
+        Ok((!files.is_empty() || ahead.is_some()).then_some(Step { after, through, files, aside }))
     }
 
     /// The whole table, as of a version.

@@ -15,6 +15,7 @@ mod side;
 pub use files::{FileDecoder, FoundFile, file_schema, list_files, read_sample};
 pub use infer::infer_schema;
 pub use messages::{decode_messages, message_schema, sample_messages};
+pub(crate) use side::{HEADWATER, RAW_FIELDS};
 pub use side::{SideContext, bad_records, side_rows, side_schema};
 
 use bytes::Bytes;

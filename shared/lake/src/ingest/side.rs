@@ -15,7 +15,10 @@ use super::{BadRecord, Origin};
 use crate::error::{LakeError, Result};
 
 /// The column that tells why a row is in a side table.
-const HEADWATER: &str = "_headwater";
+pub(crate) const HEADWATER: &str = "_headwater";
+
+/// Its fields that tell what a record was, rather than what became of it.
+pub(crate) const RAW_FIELDS: [&str; 2] = ["raw", "position"];
 
 /// What is the same for all rows of a batch.
 #[derive(Debug, Clone)]
