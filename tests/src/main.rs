@@ -3,6 +3,7 @@
 
 mod commit;
 mod compaction;
+mod compaction_races;
 mod engine;
 mod flows;
 mod frames;

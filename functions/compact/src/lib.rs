@@ -1,4 +1,4 @@
-//! Mends small files, makes checkpoints, cleans logs and vacuums.
+//! Mends small files, makes checkpoints and cleans logs.
 
 use headwater_core::report::Report;
 use headwater_core::trigger::{Cause, Trigger};

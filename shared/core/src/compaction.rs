@@ -1,10 +1,17 @@
 //! Plans which data files to rewrite together.
 //!
 //! Only small files are touched: what has reached half of the target size stays as it is, so that
-//! the cost of compaction is that of the small files and no file is rewritten over and over.
+//! the cost of compaction is that of the small files; and a file is rewritten only to one that is
+//! larger by half, so that a table that grows by small files isn't rewritten over and over.
 
 use std::collections::BTreeMap;
 use std::hash::Hash;
+
+use chrono::Duration;
+
+/// The log goes back as far as this at least, whatever a table asks for: a writer that is at work has
+/// pinned a version, and a stream reads commit by commit.
+const SHORTEST_LOG_RETENTION: Duration = Duration::days(1);
 
 /// A live data file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,7 +20,7 @@ pub struct Candidate<P> {
     pub partition: P,
     /// Bytes as stored.
     pub size: u64,
-    /// Must stay as it is, for instance because of a deletion vector.
+    /// Must stay as it is: it has a deletion vector, or its rows can't be counted.
     pub pinned: bool,
 }
 
@@ -22,12 +29,12 @@ pub struct Candidate<P> {
 pub struct Policy {
     /// Bytes of a file, about.
     pub target_size: u64,
-    /// A partition with fewer small files is left alone.
+    /// Fewer small files of a partition are left alone, unless they make a large one.
     pub min_files: usize,
 }
 
 /// Indexes of the files of each bin. Each bin has at least two files of one partition, and about the
-/// target size at most; each file is in one bin at most.
+/// target size at most; each file is in one bin at most, and is at most two thirds of its bin.
 #[must_use]
 pub fn plan_bins<P: Ord + Hash + Clone>(files: &[Candidate<P>], policy: Policy) -> Vec<Vec<usize>> {
     let mut small: BTreeMap<&P, Vec<usize>> = BTreeMap::new();
@@ -36,8 +43,27 @@ pub fn plan_bins<P: Ord + Hash + Clone>(files: &[Candidate<P>], policy: Policy) 
             small.entry(&file.partition).or_default().push(index);
         }
     }
-    let worth = small.into_values().filter(|indexes| indexes.len() >= policy.min_files.max(2));
-    worth.flat_map(|indexes| pack(files, indexes, policy.target_size)).filter(|bin| bin.len() > 1).collect()
+    let bins = small.into_values().flat_map(|indexes| pack(files, indexes, policy.target_size));
+    let balanced = bins.map(|bin| balance(files, bin));
+    balanced.filter(|bin| is_worth_it(files, bin, policy)).collect()
+}
+
+/// Leaves the largest file out while it is more than twice the others together: what is rewritten
+/// grows by half, so that a byte is rewritten only so often before its file is big enough.
+fn balance<P>(files: &[Candidate<P>], mut bin: Vec<usize>) -> Vec<usize> {
+    let mut total: u64 = bin.iter().map(|index| files[*index].size).sum();
+    while let Some(at) = (0..bin.len()).max_by_key(|at| files[bin[*at]].size)
+        && files[bin[at]].size > 2 * (total - files[bin[at]].size)
+    {
+        total -= files[bin.remove(at)].size;
+    }
+    bin
+}
+
+/// Enough small files, or a result that is big enough to be left alone.
+fn is_worth_it<P>(files: &[Candidate<P>], bin: &[usize], policy: Policy) -> bool {
+    let total: u64 = bin.iter().map(|index| files[*index].size).sum();
+    bin.len() > 1 && (bin.len() >= policy.min_files || total >= policy.target_size / 2)
 }
 
 /// Next-fit in the order of the files, which keeps neighbours in time together.
@@ -65,6 +91,12 @@ pub const fn needs_checkpoint(version: u64, last: Option<u64>, every: u64) -> bo
         Some(last) => version >= last + every,
         None => version >= every,
     }
+}
+
+/// For how long log entries are kept.
+#[must_use]
+pub fn log_retention(wanted: Duration) -> Duration {
+    wanted.max(SHORTEST_LOG_RETENTION)
 }
 
 #[cfg(test)]
@@ -101,6 +133,44 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_outweighs_the_others_is_left_out() {
+        let files = [file(1, 40), file(1, 1), file(1, 2), file(1, 3)];
+        assert_eq!(plan_bins(&files, POLICY), [[1, 2, 3]]);
+        assert!(plan_bins(&files[..3], POLICY).is_empty());
+    }
+
+    #[test]
+    fn two_files_that_make_a_large_one_go_together() {
+        assert_eq!(plan_bins(&[file(1, 30), file(1, 25)], POLICY), [[0, 1]]);
+        assert!(plan_bins(&[file(1, 20), file(1, 25)], POLICY).is_empty());
+    }
+
+    #[test]
+    fn a_table_that_grows_by_small_files_is_not_rewritten_over_and_over() {
+        let policy = Policy { target_size: 1_000, min_files: 4 };
+        let (mut sizes, mut rewritten) = (Vec::<u64>::new(), 0);
+        for _ in 0..2_000 {
+            sizes.push(1);
+            let files: Vec<_> = sizes.iter().map(|size| file(1, *size)).collect();
+            let bins = plan_bins(&files, policy);
+            let sum = |bin: &Vec<usize>| bin.iter().map(|index| sizes[*index]).sum::<u64>();
+            let made: Vec<u64> = bins.iter().map(sum).collect();
+            rewritten += made.iter().sum::<u64>();
+            let kept = (0..sizes.len()).filter(|index| !bins.iter().flatten().any(|in_bin| in_bin == index));
+            sizes = kept.map(|index| sizes[index]).chain(made.clone()).collect();
+        }
+        assert_eq!(sizes.iter().sum::<u64>(), 2_000);
+        assert!(rewritten <= 2_000 * 8, "{rewritten} bytes were rewritten for 2000");
+        assert!(sizes.len() <= 20, "{sizes:?}");
+    }
+
+    #[test]
+    fn the_log_is_kept_for_a_day_at_least() {
+        assert_eq!(log_retention(Duration::zero()), Duration::days(1));
+        assert_eq!(log_retention(Duration::days(30)), Duration::days(30));
+    }
+
+    #[test]
     fn a_checkpoint_is_due_by_commits() {
         assert!(!needs_checkpoint(9, None, 10));
         assert!(needs_checkpoint(10, None, 10));
@@ -116,11 +186,13 @@ mod tests {
             let mut seen = std::collections::BTreeSet::new();
             for bin in bins {
                 prop_assert!(bin.len() > 1);
-                prop_assert!(bin.iter().map(|index| files[*index].size).sum::<u64>() <= target_size);
+                let total = bin.iter().map(|index| files[*index].size).sum::<u64>();
+                prop_assert!(total <= target_size);
                 for index in &bin {
                     prop_assert!(seen.insert(*index));
                     prop_assert_eq!(files[*index].partition, files[bin[0]].partition);
                     prop_assert!(!files[*index].pinned && files[*index].size < target_size / 2);
+                    prop_assert!(files[*index].size * 3 <= total * 2);
                 }
             }
         }

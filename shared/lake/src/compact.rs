@@ -1,28 +1,26 @@
-//! Small files to large ones, checkpoints and log clean-up.
+//! Small files to large ones.
 //!
 //! Each bin is a commit of its own, with `dataChange = false` and a fence: every file that it removes
 //! must still be live. So it is safe beside every other writer and beside itself, and no reader sees a
-//! row change.
+//! row change. As many rows are committed as the log says there were, or none.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use futures::TryStreamExt;
 use headwater_core::commit::Fence;
-use headwater_core::compaction::{Candidate, Policy, needs_checkpoint, plan_bins};
+use headwater_core::compaction::{Candidate, Policy, plan_bins};
 use headwater_core::name::{DatasetName, FlowName};
 use headwater_core::report::{FlowReport, Outcome, Report};
 use headwater_core::trigger::{Cause, Trigger};
-use object_store::ObjectStoreExt;
 
 use crate::align::align;
 use crate::commit::{Change, CommitOutcome, RetryPolicy, commit};
 use crate::error::{LakeError, Result};
 use crate::lake::Lake;
+use crate::protocol::check_writable;
 use crate::table::{DataFile, Table};
-use crate::write::Writer;
-
-/// Commits between two checkpoints.
-const CHECKPOINT_EVERY: u64 = 20;
+use crate::write::{Writer, Written, discard};
 
 /// What a compaction of a table would do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,13 +42,10 @@ impl Lake {
     pub async fn compact(&self, trigger: &Trigger) -> Report {
         let mut report = Report::default();
         for dataset in self.tables_of(&trigger.cause) {
-            match self.compact_table(&dataset, trigger).await {
-                Ok(flows) => report.flows.extend(flows),
-                Err(error) => {
-                    let mut failed = FlowReport::new(FlowName::new("compact"), dataset, trigger.cause.word());
-                    failed.outcome = Outcome::Failed { kind: error.kind(), message: error.to_string() };
-                    report.flows.push(failed);
-                }
+            if let Err(error) = self.compact_table(&dataset, trigger, &mut report).await {
+                let mut failed = FlowReport::new(FlowName::new("compact"), dataset, trigger.cause.word());
+                failed.outcome = error.outcome();
+                report.flows.push(failed);
             }
         }
         report
@@ -89,51 +84,43 @@ impl Lake {
         wanted.flat_map(|dataset| [dataset.name.clone(), dataset.name.quarantine(), dataset.name.late()]).collect()
     }
 
-    async fn compact_table(&self, dataset: &DatasetName, trigger: &Trigger) -> Result<Vec<FlowReport>> {
-        let Some(table) = self.table(dataset).await? else { return Ok(Vec::new()) };
-        let mut reports = Vec::new();
+    /// Between two bins the table is read anew: what others have done meanwhile is known before it is in the way.
+    async fn compact_table(&self, dataset: &DatasetName, trigger: &Trigger, report: &mut Report) -> Result<()> {
+        let Some(table) = self.table(dataset).await? else { return Ok(()) };
+        check_writable(&self.storage().table_url(table.path()), table.snapshot()?)?;
         for bin in self.bins(&table.files()?) {
             if trigger.deadline.is_some_and(|deadline| Self::now() >= deadline) {
-                break;
+                return Ok(());
             }
-            reports.push(self.rewrite(dataset, &table, &bin, trigger).await?);
+            let Some(table) = self.table(dataset).await? else { return Ok(()) };
+            if let Some(bin) = still_live(&table, &bin)? {
+                report.flows.push(self.compact_bin(dataset, &table, bin, trigger).await?);
+            }
         }
-        reports.extend(self.checkpoint(dataset, trigger).await?);
-        Ok(reports)
+        report.flows.extend(self.checkpoint(dataset, trigger).await?);
+        Ok(())
     }
 
     fn bins(&self, files: &[DataFile]) -> Vec<Vec<DataFile>> {
-        let candidate = |file: &DataFile| Candidate {
-            partition: file.partition(),
-            size: file.size(),
-            pinned: file.has_deletion_vector(),
-        };
+        let candidate =
+            |file: &DataFile| Candidate { partition: file.partition(), size: file.size(), pinned: is_pinned(file) };
         let settings = &self.pipeline().settings;
         let policy = Policy { target_size: settings.target_file_size, min_files: settings.compact_min_files };
         let bins = plan_bins(&files.iter().map(candidate).collect::<Vec<_>>(), policy);
         bins.into_iter().map(|bin| bin.into_iter().map(|index| files[index].clone()).collect()).collect()
     }
 
-    /// Rewrites one bin. A lost race leaves the table as the winner made it; the next run plans anew.
-    async fn rewrite(
+    /// Makes one file of a bin. A lost race leaves the table as the winner made it; the next run plans anew.
+    async fn compact_bin(
         &self,
         dataset: &DatasetName,
         table: &Table,
-        bin: &[DataFile],
+        bin: Vec<DataFile>,
         trigger: &Trigger,
     ) -> Result<FlowReport> {
         let started = Instant::now();
         let mut report = FlowReport::new(FlowName::new("compact"), dataset.clone(), trigger.cause.word());
-        let session = self.engine().ordered_session();
-        let frame = session.read_table(table.provider_of(bin).await?).map_err(LakeError::query)?;
-        let mut rows = frame.execute_stream().await.map_err(LakeError::query)?;
-        let (schema, partitions) = (table.schema(), table.partitioned_by()?);
-        let size = self.pipeline().settings.target_file_size;
-        let mut writer = Writer::new(self.storage(), table.path(), std::sync::Arc::clone(&schema), &partitions, size)?;
-        while let Some(batch) = rows.try_next().await.map_err(LakeError::query)? {
-            writer.write(&align(&batch, &schema)?).await?;
-        }
-        let written = writer.close().await?;
+        let written = self.rewrite(table, &bin).await?;
         report.rows.read = written.rows;
         report.files_added = written.adds.len() as u64;
         report.bytes_added = written.bytes;
@@ -141,7 +128,7 @@ impl Lake {
         report.millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let change = Change {
             adds: written.adds,
-            removes: bin.to_vec(),
+            removes: bin,
             schema: None,
             txns: Vec::new(),
             watermark: None,
@@ -150,45 +137,80 @@ impl Lake {
             data_change: false,
             report: report.clone(),
         };
-        report.outcome =
-            match commit(self.storage(), table.path(), Some(table), &change, RetryPolicy::until(trigger.deadline))
-                .await?
-            {
-                CommitOutcome::Committed { version, .. } => Outcome::Committed { version },
-                CommitOutcome::AlreadyApplied { .. } => Outcome::AlreadyApplied,
-                CommitOutcome::Redo { reason } => Outcome::Retryable { reason: reason.to_owned() },
-                CommitOutcome::Retryable { reason } => Outcome::Retryable { reason },
-            };
+        let policy = RetryPolicy::until(trigger.deadline);
+        report.outcome = match commit(self.storage(), table.path(), Some(table), &change, policy).await? {
+            CommitOutcome::Committed { version, .. } => Outcome::Committed { version },
+            CommitOutcome::AlreadyApplied { .. } => Outcome::AlreadyApplied,
+            CommitOutcome::Redo { reason } => {
+                discard(self.storage(), table.path(), change.adds).await;
+                Outcome::Retryable { reason: reason.to_owned() }
+            }
+            // It may have landed, so its files stay.
+            CommitOutcome::Retryable { reason } => Outcome::Retryable { reason },
+        };
         Ok(report)
     }
 
-    /// Makes a checkpoint when enough commits have gone by, and then takes away log entries that are
-    /// older than the table's retention.
-    async fn checkpoint(&self, dataset: &DatasetName, trigger: &Trigger) -> Result<Option<FlowReport>> {
-        let Some(table) = self.table(dataset).await? else { return Ok(None) };
-        if !needs_checkpoint(table.version(), self.last_checkpoint(&table).await?, CHECKPOINT_EVERY) {
-            return Ok(None);
+    /// The rows of a bin in a new file, as many as the log says; no file if anything goes wrong. Rows
+    /// stream: what is in memory is what the new file's row group needs.
+    async fn rewrite(&self, table: &Table, bin: &[DataFile]) -> Result<Written> {
+        let (schema, partitions) = (table.schema(), table.partitioned_by()?);
+        let mut writer = Writer::new(self.storage(), table.path(), schema, &partitions, NEVER_CUT)?;
+        let mut written = match self.copy(table, bin, &mut writer).await {
+            Ok(()) => writer.close().await?,
+            Err(error) => {
+                writer.abort().await;
+                return Err(error);
+            }
+        };
+        let count = |files: &[DataFile]| files.iter().filter_map(DataFile::num_records).sum::<u64>();
+        let new: Vec<DataFile> = written.adds.iter().map(|add| table.data_file(add.clone())).collect();
+        let (wanted, found) = (count(bin), count(&new));
+        if wanted != found {
+            discard(self.storage(), table.path(), written.adds).await;
+            return Err(miscounted(self.storage().table_url(table.path()).as_str(), bin, (wanted, found)));
         }
-        let url = self.storage().table_url(table.path());
-        let delta = |source| LakeError::delta(&url, source);
-        deltalake::protocol::checkpoints::create_checkpoint(table.delta(), None).await.map_err(delta)?;
-        deltalake::protocol::checkpoints::cleanup_metadata(table.delta(), None).await.map_err(delta)?;
-        let mut report = FlowReport::new(FlowName::new("checkpoint"), dataset.clone(), trigger.cause.word());
-        report.outcome = Outcome::Committed { version: table.version() };
-        Ok(Some(report))
+        // The partition stays the same to the letter, whoever wrote its value.
+        for (add, file) in written.adds.iter_mut().zip(bin) {
+            add.partition_values.clone_from(&file.add.partition_values);
+        }
+        Ok(written)
     }
 
-    async fn last_checkpoint(&self, table: &Table) -> Result<Option<u64>> {
-        let path = format!("{}/_delta_log/_last_checkpoint", table.path());
-        let store = self.storage().object_store();
-        let failed = |source| LakeError::Storage { action: "can't read", path: path.clone(), source };
-        let found = match store.get(&self.storage().location(&path)).await {
-            Ok(found) => found,
-            Err(object_store::Error::NotFound { .. }) => return Ok(None),
-            Err(source) => return Err(failed(source)),
-        };
-        let bytes = found.bytes().await.map_err(failed)?;
-        let value: Option<serde_json::Value> = serde_json::from_slice(&bytes).ok();
-        Ok(value.and_then(|value| value.get("version")?.as_u64()))
+    async fn copy(&self, table: &Table, bin: &[DataFile], writer: &mut Writer) -> Result<()> {
+        let schema = table.schema();
+        let frame = self.engine().ordered_session().read_table(table.provider_of(bin).await?);
+        let mut rows = frame.map_err(LakeError::query)?.execute_stream().await.map_err(LakeError::query)?;
+        while let Some(batch) = rows.try_next().await.map_err(LakeError::query)? {
+            writer.write(&align(&batch, &schema)?).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The target size for a file that holds a whole bin.
+const NEVER_CUT: u64 = 0;
+
+/// The rows of such a file couldn't be rewritten without doubt.
+fn is_pinned(file: &DataFile) -> bool {
+    file.has_deletion_vector() || file.num_records().is_none()
+}
+
+/// The files of a bin as the table has them now; `None` if one is gone or has changed.
+fn still_live(table: &Table, bin: &[DataFile]) -> Result<Option<Vec<DataFile>>> {
+    let files = table.files()?;
+    let live: BTreeMap<&str, &DataFile> = files.iter().map(|file| (file.path(), file)).collect();
+    let live = |file: &DataFile| live.get(file.path()).filter(|file| !is_pinned(file)).copied().cloned();
+    Ok(bin.iter().map(live).collect())
+}
+
+fn miscounted(table: &str, bin: &[DataFile], (wanted, found): (u64, u64)) -> LakeError {
+    let files = bin.iter().map(DataFile::path).collect::<Vec<_>>().join(", ");
+    LakeError::TableUnusable {
+        table: table.to_owned(),
+        message: format!(
+            "the log counts {wanted} rows in files that hold {found}, so they were left as they are: {files}"
+        ),
+        help: "restore the files, or fill the table anew with --full-refresh",
     }
 }

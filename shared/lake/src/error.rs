@@ -4,7 +4,7 @@ use std::error::Error;
 
 use deltalake::DeltaTableError;
 use headwater_core::error::ErrorKind;
-use headwater_core::report::ExpectationCount;
+use headwater_core::report::{ExpectationCount, Outcome};
 
 /// Shorthand.
 pub type Result<T, E = LakeError> = std::result::Result<T, E>;
@@ -160,6 +160,17 @@ impl LakeError {
             Self::TableOutOfReach { source, .. } => failure_below(source.as_ref()).unwrap_or(ErrorKind::Unavailable),
             Self::Query(source) => query_kind(source),
             Self::Internal { .. } => ErrorKind::Internal,
+        }
+    }
+
+    /// How work ends that meets this error: tried again, or failed.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match self.kind() {
+            ErrorKind::Conflict | ErrorKind::Unavailable => Outcome::Retryable { reason: self.to_string() },
+            kind @ (ErrorKind::Invalid | ErrorKind::Data | ErrorKind::Internal) => {
+                Outcome::Failed { kind, message: self.to_string() }
+            }
         }
     }
 

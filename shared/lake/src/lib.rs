@@ -4,6 +4,7 @@
 //! `headwater-core` decides.
 
 mod align;
+mod checkpoint;
 pub mod commit;
 pub mod compact;
 pub mod engine;
@@ -15,4 +16,5 @@ pub mod ledger;
 mod protocol;
 pub mod storage;
 pub mod table;
+mod uploads;
 pub mod write;

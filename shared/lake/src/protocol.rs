@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use arrow::datatypes::{DataType, SchemaRef};
+use deltalake::kernel::transaction::PROTOCOL;
 use deltalake::kernel::{EagerSnapshot, Protocol};
 use serde_json::{Value, json};
 use url::Url;
@@ -60,8 +61,9 @@ pub(crate) fn raised(present: &Protocol, schema: &SchemaRef) -> Result<Option<Pr
 /// Whether rows may be written as they are, without rules that only the table's writers would hold.
 ///
 /// # Errors
-/// `Invalid`, naming the rule.
+/// `Invalid`, naming the rule or the feature.
 pub(crate) fn check_writable(url: &Url, snapshot: &EagerSnapshot) -> Result<()> {
+    PROTOCOL.can_write_to(snapshot).map_err(|source| LakeError::delta(url, source.into()))?;
     let metadata = snapshot.metadata();
     let refused = |message: String, help| Err(LakeError::TableUnusable { table: url.to_string(), message, help });
     let configuration = metadata.configuration();
@@ -87,6 +89,14 @@ pub(crate) fn check_writable(url: &Url, snapshot: &EagerSnapshot) -> Result<()> 
         }
     }
     Ok(())
+}
+
+/// Whether old log entries may be taken away as their age allows.
+pub(crate) fn may_clean_log(snapshot: &EagerSnapshot) -> bool {
+    let protocol = serde_json::to_value(snapshot.protocol()).unwrap_or_default();
+    let wanted = snapshot.metadata().configuration().get("delta.enableExpiredLogCleanup");
+    wanted.is_none_or(|wanted| !wanted.eq_ignore_ascii_case("false"))
+        && !named(&protocol, "writerFeatures").iter().any(|feature| feature == "checkpointProtection")
 }
 
 fn protocol(value: &Value) -> Result<Protocol> {

@@ -9,6 +9,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use deltalake::datafile::writer::{DeltaWriter, WriterConfig};
 use deltalake::kernel::Add;
+use object_store::ObjectStoreExt;
 use object_store::prefix::PrefixStore;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
@@ -16,6 +17,8 @@ use url::Url;
 
 use crate::error::{LakeError, Result};
 use crate::storage::Storage;
+use crate::table::DataFile;
+use crate::uploads::Uploads;
 
 /// Rows of a row group at most.
 const ROW_GROUP_ROWS: usize = 1 << 20;
@@ -23,6 +26,7 @@ const ROW_GROUP_ROWS: usize = 1 << 20;
 /// Writes rows to new data files of a table, one open file a partition.
 pub struct Writer {
     inner: DeltaWriter,
+    uploads: Uploads,
     url: Url,
     rows: u64,
 }
@@ -55,7 +59,7 @@ impl Written {
 
 impl Writer {
     /// A writer of rows of this schema. Every leaf column gets statistics, nested ones too, so that
-    /// the ledger columns of `_metadata` have them wherever they stand.
+    /// the ledger columns of `_metadata` have them wherever they stand. A target size of zero cuts no file.
     ///
     /// # Errors
     /// `Internal` only.
@@ -84,34 +88,68 @@ impl Writer {
             every_column,
             None,
         );
-        let store = Arc::new(PrefixStore::new(storage.object_store(), storage.location(table)));
-        Ok(Self { inner: DeltaWriter::new(store, config), url: storage.table_url(table), rows: 0 })
+        let store = PrefixStore::new(storage.object_store(), storage.location(table));
+        let uploads = Uploads::new(Arc::new(store));
+        let inner = DeltaWriter::new(Arc::new(uploads.clone()), config);
+        Ok(Self { inner, uploads, url: storage.table_url(table), rows: 0 })
     }
 
     /// Writes rows.
     ///
     /// # Errors
-    /// `Unavailable` when storage fails.
+    /// `Unavailable` when storage fails; the writer is to be aborted then.
     pub async fn write(&mut self, rows: &RecordBatch) -> Result<()> {
         self.rows += rows.num_rows() as u64;
-        self.inner.write(rows).await.map_err(|source| LakeError::delta(&self.url, source))
+        let written = self.inner.write(rows).await;
+        uploaded(&self.uploads, &self.url)?;
+        written.map_err(|source| LakeError::delta(&self.url, source))
     }
 
     /// Ends all files.
     ///
     /// # Errors
-    /// `Unavailable` when storage fails; nothing is to be committed then.
+    /// `Unavailable` when storage fails; the files are gone then.
     pub async fn close(self) -> Result<Written> {
-        let adds = self.inner.close().await.map_err(|source| LakeError::delta(&self.url, source))?;
-        let bytes = adds.iter().map(|add| u64::try_from(add.size).unwrap_or_default()).sum();
-        Ok(Written { adds, rows: self.rows, bytes })
+        let Self { inner, uploads, url, rows } = self;
+        let closed = inner.close().await;
+        match uploaded(&uploads, &url).and_then(|()| closed.map_err(|source| LakeError::delta(&url, source))) {
+            Ok(adds) => {
+                let bytes = adds.iter().map(|add| u64::try_from(add.size).unwrap_or_default()).sum();
+                Ok(Written { adds, rows, bytes })
+            }
+            Err(error) => {
+                uploads.discard().await;
+                Err(error)
+            }
+        }
     }
 
-    /// Gives up: uploads that are under way are ended, and nothing is to be committed.
-    ///
-    /// # Errors
-    /// `Unavailable` when storage fails.
-    pub async fn abort(self) -> Result<()> {
-        self.inner.abort().await.map_err(|source| LakeError::delta(&self.url, source))
+    /// Gives up: uploads that are under way are ended, and files that were ended are deleted.
+    pub async fn abort(self) {
+        if let Err(error) = self.inner.abort().await {
+            tracing::debug!(table = %self.url, %error, "upload can't be aborted");
+        }
+        self.uploads.discard().await;
+    }
+}
+
+/// Whether all uploads went well so far.
+fn uploaded(uploads: &Uploads, table: &Url) -> Result<()> {
+    match uploads.failure() {
+        Some((location, source)) => {
+            Err(LakeError::Storage { action: "can't write", path: format!("{table}/{location}"), source })
+        }
+        None => Ok(()),
+    }
+}
+
+/// Deletes data files that no commit names and none will. One that can't be deleted harms no reader.
+pub(crate) async fn discard(storage: &Storage, table: &str, adds: Vec<Add>) {
+    let store = storage.object_store();
+    for add in adds {
+        let file = DataFile::new(storage, table, add);
+        if let Err(error) = store.delete(file.location()).await {
+            tracing::warn!(file = %file.location(), %error, "file that no commit names can't be deleted");
+        }
     }
 }

@@ -3,12 +3,14 @@
 //! It wraps any store, so that the same test runs over memory and disk. Faults are told one by one
 //! ([`FaultStore::fail`]), by their place ([`FaultStore::fail_after`]), by a seed
 //! ([`FaultStore::fail_at_random`]), or as the end of the process that uses the store
-//! ([`FaultStore::crash_after`]). The same calls meet the same faults.
+//! ([`FaultStore::crash_after`]). The same calls meet the same faults. A rival that is quicker by a
+//! moment is no fault, but comes here too ([`FaultStore::before_put`]).
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
@@ -129,6 +131,11 @@ impl FaultStore {
         self.state().changes_left = Some(changes);
     }
 
+    /// Does this just before the next put to a path that ends so: a rival wins the race, each time.
+    pub fn before_put(&self, path_end: &str, rival: impl Future<Output = ()> + Send + 'static) {
+        self.state().rivals.0.push((path_end.to_owned(), Box::pin(rival)));
+    }
+
     /// Starts a new process: what was told is forgotten, what happened stays.
     pub fn restart(&self) {
         *self.state() = State::default();
@@ -184,7 +191,25 @@ struct State {
     changes_left: Option<u64>,
     crashed: bool,
     late: Vec<(Path, PutPayload, PutOptions)>,
+    rivals: Rivals,
     counts: Counts,
+}
+
+/// What others do just before a put, by the end of its path.
+#[derive(Default)]
+struct Rivals(Vec<(String, BoxFuture<'static, ()>)>);
+
+impl Rivals {
+    fn of(&mut self, path: &str) -> Option<BoxFuture<'static, ()>> {
+        let at = self.0.iter().position(|(path_end, _)| path.ends_with(path_end))?;
+        Some(self.0.remove(at).1)
+    }
+}
+
+impl fmt::Debug for Rivals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(path_end, _)| path_end)).finish()
+    }
 }
 
 #[derive(Debug)]
@@ -262,6 +287,10 @@ impl fmt::Display for FaultStore {
 #[async_trait]
 impl ObjectStore for FaultStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        let rival = self.state().rivals.of(location.as_ref());
+        if let Some(rival) = rival {
+            rival.await;
+        }
         let Some(fault) = self.meet(Operation::Put, location) else {
             return self.inner.put_opts(location, payload, options).await;
         };

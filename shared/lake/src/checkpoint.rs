@@ -1,0 +1,64 @@
+//! Checkpoints, and the log entries that they make needless.
+
+use chrono::Duration;
+use deltalake::protocol::checkpoints::{cleanup_expired_logs_for, create_checkpoint};
+use deltalake::table::config::TablePropertiesExt;
+use headwater_core::compaction::{log_retention, needs_checkpoint};
+use headwater_core::name::{DatasetName, FlowName};
+use headwater_core::report::{FlowReport, Outcome};
+use headwater_core::trigger::Trigger;
+use object_store::ObjectStoreExt;
+
+use crate::error::{LakeError, Result};
+use crate::lake::Lake;
+use crate::protocol::may_clean_log;
+use crate::table::Table;
+
+/// Commits between two checkpoints.
+const CHECKPOINT_EVERY: u64 = 20;
+
+impl Lake {
+    /// Makes a checkpoint when enough commits have gone by, and then takes away log entries that are
+    /// older than the table's retention.
+    pub(crate) async fn checkpoint(&self, dataset: &DatasetName, trigger: &Trigger) -> Result<Option<FlowReport>> {
+        let Some(table) = self.table(dataset).await? else { return Ok(None) };
+        if !needs_checkpoint(table.version(), self.last_checkpoint(&table).await?, CHECKPOINT_EVERY) {
+            return Ok(None);
+        }
+        let url = self.storage().table_url(table.path());
+        create_checkpoint(table.delta(), None).await.map_err(|source| LakeError::delta(&url, source))?;
+        self.clean_log(&table).await?;
+        let mut report = FlowReport::new(FlowName::new("checkpoint"), dataset.clone(), trigger.cause.word());
+        report.outcome = Outcome::Committed { version: table.version() };
+        Ok(Some(report))
+    }
+
+    async fn clean_log(&self, table: &Table) -> Result<()> {
+        let url = self.storage().table_url(table.path());
+        let delta = |source| LakeError::delta(&url, source);
+        let snapshot = table.snapshot()?;
+        if !may_clean_log(snapshot) {
+            return Ok(());
+        }
+        let wanted = snapshot.table_properties().log_retention_duration();
+        let kept = log_retention(Duration::from_std(wanted).unwrap_or(Duration::MAX));
+        let Some(before) = Self::now().checked_sub_signed(kept) else { return Ok(()) };
+        let (version, log) = (table.version(), table.log_store());
+        cleanup_expired_logs_for(version, log.as_ref(), before.timestamp_millis(), None).await.map_err(delta)?;
+        Ok(())
+    }
+
+    async fn last_checkpoint(&self, table: &Table) -> Result<Option<u64>> {
+        let path = format!("{}/_delta_log/_last_checkpoint", table.path());
+        let store = self.storage().object_store();
+        let failed = |source| LakeError::Storage { action: "can't read", path: path.clone(), source };
+        let found = match store.get(&self.storage().location(&path)).await {
+            Ok(found) => found,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(source) => return Err(failed(source)),
+        };
+        let bytes = found.bytes().await.map_err(failed)?;
+        let value: Option<serde_json::Value> = serde_json::from_slice(&bytes).ok();
+        Ok(value.and_then(|value| value.get("version")?.as_u64()))
+    }
+}
