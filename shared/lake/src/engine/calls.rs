@@ -6,6 +6,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::build::{call, cast, flagged, number, text};
+use super::rewrite::as_written;
 
 /// What a call means; `None` if it means itself.
 pub(super) fn meaning(function: &Function) -> Option<Expr> {
@@ -78,7 +79,6 @@ fn renamed(function: &Function, name: &str) -> Option<Expr> {
         "exists" => "array_any_match",
         "array_size" | "cardinality" => "size",
         "array_remove" => "array_remove_all",
-        "sequence" => "generate_series",
         other if function.name.to_string() != other => other,
         _ => return None,
     };
@@ -97,6 +97,11 @@ fn of_conditions(name: &str, arguments: &[Expr]) -> Option<Expr> {
         ("try_divide", [left, right]) => operation(left, BinaryOperator::Divide, right),
         ("mod" | "try_mod", [left, right]) => operation(left, BinaryOperator::Modulo, right),
         ("isnan", [value]) => call("coalesce", vec![call("isnan", vec![value.clone()]), no()]),
+        ("round", [value, digits]) => {
+            let mut digits = digits.clone();
+            as_written(&mut digits);
+            call("round", vec![value.clone(), digits])
+        }
         ("log", [value]) => call("ln", vec![value.clone()]),
         ("decode", [value, rest @ ..]) if rest.len() > 1 => decoded(value, rest),
         _ => return None,
@@ -186,6 +191,17 @@ pub(super) fn part_of(part: &str, value: Expr) -> Expr {
     }
 }
 
+/// What `extract` gives: as [`part_of`], but seconds with their fraction.
+pub(super) fn part_of_extract(name: &str, value: Expr) -> Option<Expr> {
+    let part = part(name)?;
+    if part != "second" {
+        return Some(part_of(part, value));
+    }
+    let exact = |scale: u64| DataType::Decimal(ExactNumberInfo::PrecisionAndScale(8, scale.cast_signed()));
+    let micros = cast(call("date_part", vec![text("microsecond"), cast(value, timestamp())]), exact(0));
+    Some(cast(operation(&micros, BinaryOperator::Divide, &number(1_000_000)), exact(6)))
+}
+
 fn plus_one(value: Expr) -> Expr {
     cast(operation(&value, BinaryOperator::Plus, &number(1)), DataType::Int(None))
 }
@@ -201,7 +217,7 @@ fn of_dates(name: &str, arguments: &[Expr]) -> Option<Expr> {
             [value],
         ) => part_of(part(name)?, value.clone()),
         ("date_part" | "datepart", [Expr::Value(field), value]) => {
-            part_of(part(field.value.clone().into_string()?.as_str())?, value.clone())
+            part_of_extract(&field.value.clone().into_string()?, value.clone())?
         }
         ("date_trunc", [field, value]) => call("date_trunc", vec![field.clone(), moment(value)]),
         ("date_add" | "dateadd", [value, days]) => call("date_add", vec![date(value), int(days)]),

@@ -16,7 +16,7 @@ use datafusion::sql::sqlparser::ast::{
 use headwater_core::model::Relation;
 
 use super::build::{call, text};
-use super::calls::{self, field, part, part_of};
+use super::calls::{self, field};
 use crate::error::{LakeError, Result};
 
 /// The names of all columns and fields that a query can see.
@@ -295,7 +295,7 @@ fn meaning(expr: &mut Expr) -> Option<Expr> {
             let start = [expr.as_ref().clone(), from.as_ref().clone()];
             Some(call("substring", start.into_iter().chain(length).collect()))
         }
-        Expr::Extract { field, expr, .. } => part(&field.to_string()).map(|part| part_of(part, expr.as_ref().clone())),
+        Expr::Extract { field, expr, .. } => calls::part_of_extract(&field.to_string(), expr.as_ref().clone()),
         Expr::Struct { values, fields } if fields.is_empty() => {
             let named = values.iter().enumerate().flat_map(|(at, value)| field(at, value));
             Some(call("named_struct", named.collect()))

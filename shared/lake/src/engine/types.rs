@@ -100,6 +100,43 @@ pub(super) fn arrow_type(sql: &ast::DataType) -> Option<DataType> {
     })
 }
 
+/// The name that Spark gives a type.
+pub(super) fn spark_name(data_type: &DataType) -> String {
+    let fields = |fields: &Fields| {
+        let named = fields.iter().map(|field| format!("{}:{}", field.name(), spark_name(field.data_type())));
+        named.collect::<Vec<_>>().join(",")
+    };
+    match data_type {
+        DataType::Null => "void".into(),
+        DataType::Boolean => "boolean".into(),
+        DataType::Int8 => "tinyint".into(),
+        DataType::Int16 => "smallint".into(),
+        DataType::Int32 => "int".into(),
+        DataType::Int64 => "bigint".into(),
+        DataType::Float32 => "float".into(),
+        DataType::Float64 => "double".into(),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "string".into(),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "binary".into(),
+        DataType::Date32 => "date".into(),
+        DataType::Timestamp(_, Some(_)) => "timestamp".into(),
+        DataType::Timestamp(_, None) => "timestamp_ntz".into(),
+        DataType::Duration(_) => "interval day to second".into(),
+        DataType::Interval(_) => "interval".into(),
+        DataType::Decimal128(precision, scale) => format!("decimal({precision},{scale})"),
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            format!("array<{}>", spark_name(item.data_type()))
+        }
+        DataType::Struct(of) => format!("struct<{}>", fields(of)),
+        DataType::Map(entries, _) => match entries.data_type() {
+            DataType::Struct(of) if of.len() == 2 => {
+                format!("map<{},{}>", spark_name(of[0].data_type()), spark_name(of[1].data_type()))
+            }
+            other => spark_name(other),
+        },
+        other => other.to_string(),
+    }
+}
+
 fn custom(name: &str) -> Option<DataType> {
     match name.to_lowercase().as_str() {
         "long" => Some(DataType::Int64),

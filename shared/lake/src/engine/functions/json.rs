@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema};
 use arrow::json::ReaderBuilder;
-use arrow::json::writer::{JsonArray, WriterBuilder};
+use arrow::json::writer::{LineDelimited, WriterBuilder};
 use datafusion::common::{DataFusionError, Result, plan_err};
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
@@ -117,14 +117,16 @@ fn to_json(arguments: &[ArrayRef]) -> Result<ArrayRef> {
     let values = &arguments[0];
     let schema = Arc::new(Schema::new(vec![Field::new(COLUMN, values.data_type().clone(), true)]));
     let batch = RecordBatch::try_new(schema, vec![Arc::clone(values)])?;
-    let mut writer = WriterBuilder::new().with_explicit_nulls(false).build::<_, JsonArray>(Vec::new());
+    let format = "%Y-%m-%dT%H:%M:%S%.3fZ".to_owned();
+    let builder = WriterBuilder::new().with_explicit_nulls(false).with_timestamp_tz_format(format);
+    let mut writer = builder.build::<_, LineDelimited>(Vec::new());
     writer.write(&batch)?;
     writer.finish()?;
-    let rows: Vec<Map<String, Value>> =
-        serde_json::from_slice(&writer.into_inner()).map_err(|source| DataFusionError::External(source.into()))?;
-    let texts = rows.into_iter().enumerate().map(|(row, mut columns)| {
-        let value = columns.remove(COLUMN)?;
-        values.is_valid(row).then(|| value.to_string())
+    let lines = String::from_utf8(writer.into_inner()).map_err(|source| DataFusionError::External(source.into()))?;
+    let prefix = format!("{{\"{COLUMN}\":");
+    let texts = lines.lines().enumerate().map(|(row, line)| {
+        let value = line.strip_prefix(prefix.as_str())?.strip_suffix('}')?;
+        values.is_valid(row).then_some(value)
     });
     Ok(Arc::new(texts.collect::<StringArray>()))
 }

@@ -3,13 +3,14 @@
 //! NULL in gives NULL out, and so does a value that can't be converted: Spark's semantics without ANSI
 //! mode, so that one bad row never fails its batch.
 
-mod collections;
+mod chosen;
 mod decimals;
 mod json;
 mod mode;
 mod moments;
 mod pattern;
 mod percentile;
+mod round;
 mod text;
 mod units;
 
@@ -32,7 +33,6 @@ pub(super) use text::{text_of_double, text_to_integer};
 
 /// Registers Spark's functions: those of the libraries first, then ours.
 pub(super) fn register(context: &mut SessionContext) -> Result<()> {
-    LEFT_OUT.iter().for_each(|name| context.deregister_udf(name));
     datafusion_functions_json::register_all(context)?;
     for function in datafusion_spark::all_default_scalar_functions() {
         if !KEPT.contains(&function.name()) {
@@ -49,20 +49,25 @@ pub(super) fn register(context: &mut SessionContext) -> Result<()> {
         context.register_udf(ScalarUDF::from(function));
     }
     context.register_udf(ScalarUDF::from(json::FromJson::new()));
-    context.register_udf(ScalarUDF::from(collections::ElementAt::new()));
+    context.register_udf(ScalarUDF::from(round::Round::new()));
+    for function in chosen::functions() {
+        context.register_udf(ScalarUDF::from(function));
+    }
     context.register_udaf(approx_distinct_udaf().as_ref().clone().with_aliases(["approx_count_distinct"]));
     for percentile in percentile::functions() {
         context.register_udaf(AggregateUDF::from(percentile));
     }
     context.register_udaf(AggregateUDF::from(mode::Mode::new()));
+    LEFT_OUT.iter().for_each(|name| context.deregister_udf(name));
     Ok(())
 }
 
 /// Functions of DataFusion that are kept in place of datafusion-spark's of the same name.
 const KEPT: [&str; 3] = ["date_trunc", "date_part", "concat"];
 
-/// Functions that are known only to fail when they run; as unknown ones they fail when they are planned.
-const LEFT_OUT: [&str; 1] = ["input_file_name"];
+/// Functions that only fail when they run, or do something else than Spark's; unknown, they fail when they
+/// are planned.
+const LEFT_OUT: [&str; 3] = ["input_file_name", "arrays_zip", "make_interval"];
 
 /// Types that a call's arguments are coerced to, and the type of its result.
 pub(super) type Typed = (Vec<DataType>, DataType);

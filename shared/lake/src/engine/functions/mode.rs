@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, new_empty_array};
 use arrow::datatypes::{DataType, Field, FieldRef, Int64Type};
+use arrow::row::{RowConverter, SortField};
 use datafusion::common::utils::SingleRowListArrayBuilder;
 use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
@@ -36,7 +37,7 @@ impl AggregateUDFImpl for Mode {
     }
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        Ok(Box::new(Counts { counts: HashMap::new(), none: ScalarValue::try_from(args.return_type())? }))
+        Ok(Box::new(Counts::new(args.return_type())?))
     }
 
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
@@ -48,46 +49,69 @@ impl AggregateUDFImpl for Mode {
     }
 }
 
-/// How often each value of a group came.
+/// How often each value of a group came. Values are kept as rows of bytes, which sort as they do.
 #[derive(Debug)]
 struct Counts {
-    counts: HashMap<ScalarValue, i64>,
-    none: ScalarValue,
+    data_type: DataType,
+    converter: RowConverter,
+    counts: HashMap<Box<[u8]>, i64>,
+    bytes: usize,
+}
+
+impl Counts {
+    fn new(data_type: &DataType) -> Result<Self> {
+        let converter = RowConverter::new(vec![SortField::new(data_type.clone())])?;
+        Ok(Self { data_type: data_type.clone(), converter, counts: HashMap::new(), bytes: 0 })
+    }
+
+    fn add(&mut self, column: &ArrayRef, times: impl Fn(usize) -> i64) -> Result<()> {
+        let rows = self.converter.convert_columns(std::slice::from_ref(column))?;
+        let nulls = column.logical_nulls();
+        for at in (0..column.len()).filter(|at| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(*at))) {
+            let row = rows.row(at);
+            match self.counts.get_mut(row.as_ref()) {
+                Some(count) => *count += times(at),
+                None => {
+                    self.bytes += row.as_ref().len();
+                    self.counts.insert(row.as_ref().into(), times(at));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn values<'a>(&self, rows: impl Iterator<Item = &'a [u8]>) -> Result<ArrayRef> {
+        let parser = self.converter.parser();
+        let mut columns = self.converter.convert_rows(rows.map(|row| parser.parse(row)))?;
+        match columns.pop() {
+            Some(column) => Ok(column),
+            None => Ok(new_empty_array(&self.data_type)),
+        }
+    }
 }
 
 impl Accumulator for Counts {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         let [column] = values else { return exec_err!("mode takes one column") };
-        for row in (0..column.len()).filter(|row| column.is_valid(*row)) {
-            *self.counts.entry(ScalarValue::try_from_array(column, row)?).or_default() += 1;
-        }
-        Ok(())
+        self.add(column, |_| 1)
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        let mut best: Option<(&ScalarValue, i64)> = None;
-        for (value, count) in &self.counts {
-            let better = best.is_none_or(|(other, most)| {
-                *count > most || (*count == most && value.partial_cmp(other).is_some_and(std::cmp::Ordering::is_lt))
-            });
-            if better {
-                best = Some((value, *count));
-            }
+        let most = self.counts.iter().max_by(|(a, many), (b, more)| many.cmp(more).then_with(|| b.cmp(a)));
+        match most {
+            Some((row, _)) => ScalarValue::try_from_array(&self.values(std::iter::once(row.as_ref()))?, 0),
+            None => ScalarValue::try_from(&self.data_type),
         }
-        Ok(best.map_or_else(|| self.none.clone(), |(value, _)| value.clone()))
     }
 
     fn size(&self) -> usize {
-        size_of::<Self>() + self.counts.keys().map(|value| value.size() + size_of::<i64>()).sum::<usize>()
+        size_of::<Self>() + self.bytes + self.counts.capacity() * size_of::<(Box<[u8]>, i64)>()
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        let (values, counts): (Vec<ScalarValue>, Vec<i64>) = self.counts.drain().unzip();
-        let values = match values.is_empty() {
-            true => arrow::array::new_empty_array(&self.none.data_type()),
-            false => ScalarValue::iter_to_array(values)?,
-        };
-        let counts: ArrayRef = Arc::new(arrow::array::Int64Array::from(counts));
+        let values = self.values(self.counts.keys().map(AsRef::as_ref))?;
+        let counts: ArrayRef = Arc::new(self.counts.values().copied().collect::<Int64Array>());
+        self.counts.clear();
         let list = |items| SingleRowListArrayBuilder::new(items).build_list_scalar();
         Ok(vec![list(values), list(counts)])
     }
@@ -96,9 +120,8 @@ impl Accumulator for Counts {
         let [values, counts] = states else { return exec_err!("mode has two states") };
         for (values, counts) in values.as_list::<i32>().iter().zip(counts.as_list::<i32>().iter()) {
             let (Some(values), Some(counts)) = (values, counts) else { continue };
-            for (row, count) in counts.as_primitive::<Int64Type>().values().iter().enumerate() {
-                *self.counts.entry(ScalarValue::try_from_array(&values, row)?).or_default() += count;
-            }
+            let counts = counts.as_primitive::<Int64Type>();
+            self.add(&values, |at| counts.value(at))?;
         }
         Ok(())
     }

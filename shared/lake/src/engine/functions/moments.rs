@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, Date32Array, Int64Array, PrimitiveArray, StringArray,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, Date32Array, Int64Array, PrimitiveArray, StringArray, StringBuilder,
     TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType};
@@ -76,7 +76,20 @@ pub(crate) fn text_of_moment() -> RowFunction {
     RowFunction::new(
         "text_of_moment",
         |types| one("text_of_moment", types, utc(), DataType::Utf8),
-        |arguments| Ok(Arc::new(moments(&arguments[0]).map(|at| Some(pattern::text(at?))).collect::<StringArray>())),
+        |arguments| {
+            let (mut texts, mut text) = (StringBuilder::new(), String::new());
+            for moment in moments(&arguments[0]) {
+                text.clear();
+                match moment {
+                    Some(moment) => {
+                        pattern::write(moment, &mut text);
+                        texts.append_value(&text);
+                    }
+                    None => texts.append_null(),
+                }
+            }
+            Ok(Arc::new(texts.finish()))
+        },
     )
 }
 
@@ -209,12 +222,17 @@ fn from_unixtime(arguments: &[ArrayRef]) -> Result<ArrayRef> {
 
 fn formatted(moments: &[Option<i64>], patterns: &ArrayRef) -> Result<ArrayRef> {
     let mut compiled = Patterns::default();
-    let rows = moments.iter().zip(patterns.as_string::<i32>());
-    let texts = rows.map(|(micros, pattern)| match (micros.and_then(DateTime::from_timestamp_micros), pattern) {
-        (Some(moment), Some(pattern)) => Ok(Some(compiled.compiled(pattern)?.format(moment))),
-        (None, _) | (_, None) => Ok(None),
-    });
-    Ok(Arc::new(texts.collect::<Result<StringArray>>()?))
+    let (mut texts, mut text) = (StringBuilder::new(), String::new());
+    for (micros, pattern) in moments.iter().zip(patterns.as_string::<i32>()) {
+        let (Some(moment), Some(pattern)) = (micros.and_then(DateTime::from_timestamp_micros), pattern) else {
+            texts.append_null();
+            continue;
+        };
+        text.clear();
+        compiled.compiled(pattern)?.write(moment, &mut text);
+        texts.append_value(&text);
+    }
+    Ok(Arc::new(texts.finish()))
 }
 
 /// Compiles a pattern once while it stays the same.

@@ -3,6 +3,8 @@
 //! All times are in UTC. Not here: narrow and localised forms, and the letters of weeks, which Spark
 //! refuses too.
 
+use std::fmt::Write;
+
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeZone, Timelike, Utc};
 
 /// A compiled pattern.
@@ -57,16 +59,14 @@ impl Pattern {
         Ok(Self { pieces })
     }
 
-    /// Writes a moment.
-    pub(super) fn format(&self, moment: DateTime<Utc>) -> String {
-        let mut text = String::new();
+    /// Appends a moment to a text.
+    pub(super) fn write(&self, moment: DateTime<Utc>, text: &mut String) {
         for piece in &self.pieces {
             match piece {
                 Piece::Literal(literal) => text.push_str(literal),
-                Piece::Letters(letter, count) => text.push_str(&written(*letter, *count, moment)),
+                Piece::Letters(letter, count) => write_letters(*letter, *count, moment, text),
             }
         }
-        text
     }
 
     /// Reads a moment, in microseconds; `None` where the text doesn't fit the pattern.
@@ -99,37 +99,42 @@ fn quoted(text: &str) -> Option<(Piece, usize)> {
     Some((Piece::Literal(text[1..end].to_owned()), end + 1))
 }
 
-fn padded(value: impl Into<i64>, count: usize) -> String {
-    format!("{:0count$}", value.into())
+fn pad(text: &mut String, value: impl Into<i64>, count: usize) {
+    let written = write!(text, "{:0count$}", value.into());
+    debug_assert!(written.is_ok(), "a text takes everything");
 }
 
-fn named(name: &str, count: usize) -> String {
-    if count >= 4 { name.to_owned() } else { name[..3].to_owned() }
+fn name(name: &str, count: usize) -> &str {
+    if count >= 4 { name } else { &name[..3] }
 }
 
-fn written(letter: char, count: usize, moment: DateTime<Utc>) -> String {
+fn write_letters(letter: char, count: usize, moment: DateTime<Utc>, text: &mut String) {
     let twelve = |hour: u32| if hour.is_multiple_of(12) { 12 } else { hour % 12 };
     match letter {
-        'y' | 'u' if count == 2 => padded(moment.year().rem_euclid(100), 2),
-        'y' | 'u' => padded(moment.year(), count),
-        'M' | 'L' if count >= 3 => named(MONTHS[moment.month0() as usize], count),
-        'M' | 'L' => padded(moment.month(), count),
-        'd' => padded(moment.day(), count),
-        'D' => padded(moment.ordinal(), count),
-        'Q' | 'q' => padded(moment.month0() / 3 + 1, count),
-        'E' => named(DAYS[moment.weekday().num_days_from_monday() as usize], count),
-        'a' => if moment.hour() < 12 { "AM" } else { "PM" }.to_owned(),
-        'H' => padded(moment.hour(), count),
-        'k' => padded(if moment.hour() == 0 { 24 } else { moment.hour() }, count),
-        'h' => padded(twelve(moment.hour()), count),
-        'K' => padded(moment.hour() % 12, count),
-        'm' => padded(moment.minute(), count),
-        's' => padded(moment.second(), count),
-        'S' => format!("{:09}", moment.nanosecond()).chars().take(count.min(9)).collect(),
-        'X' => "Z".to_owned(),
-        'x' => if count < 3 { "+00" } else { "+00:00" }.to_owned(),
-        'Z' => if count < 4 { "+0000" } else { "GMT" }.to_owned(),
-        _ => "UTC".to_owned(),
+        'y' | 'u' if count == 2 => pad(text, moment.year().rem_euclid(100), 2),
+        'y' | 'u' => pad(text, moment.year(), count),
+        'M' | 'L' if count >= 3 => text.push_str(name(MONTHS[moment.month0() as usize], count)),
+        'M' | 'L' => pad(text, moment.month(), count),
+        'd' => pad(text, moment.day(), count),
+        'D' => pad(text, moment.ordinal(), count),
+        'Q' | 'q' => pad(text, moment.month0() / 3 + 1, count),
+        'E' => text.push_str(name(DAYS[moment.weekday().num_days_from_monday() as usize], count)),
+        'a' => text.push_str(if moment.hour() < 12 { "AM" } else { "PM" }),
+        'H' => pad(text, moment.hour(), count),
+        'k' => pad(text, if moment.hour() == 0 { 24 } else { moment.hour() }, count),
+        'h' => pad(text, twelve(moment.hour()), count),
+        'K' => pad(text, moment.hour() % 12, count),
+        'm' => pad(text, moment.minute(), count),
+        's' => pad(text, moment.second(), count),
+        'S' => {
+            let start = text.len();
+            pad(text, moment.nanosecond(), 9);
+            text.truncate(start + count.min(9));
+        }
+        'X' => text.push('Z'),
+        'x' => text.push_str(if count < 3 { "+00" } else { "+00:00" }),
+        'Z' => text.push_str(if count < 4 { "+0000" } else { "GMT" }),
+        _ => text.push_str("UTC"),
     }
 }
 
@@ -316,12 +321,23 @@ fn fraction(text: &str) -> Option<(u32, &str)> {
     Some((value * 10_u32.pow(u32::try_from(9 - kept.len()).ok()?), rest))
 }
 
-/// Writes a timestamp as Spark's casts do: the fraction without its last zeros.
-pub(super) fn text(moment: DateTime<Utc>) -> String {
-    let mut text = moment.format("%Y-%m-%d %H:%M:%S").to_string();
+/// Appends a timestamp as Spark's casts write it: the fraction without its last zeros.
+pub(super) fn write(moment: DateTime<Utc>, text: &mut String) {
+    for (value, count, after) in [
+        (moment.year(), 4, "-"),
+        (moment.month().cast_signed(), 2, "-"),
+        (moment.day().cast_signed(), 2, " "),
+        (moment.hour().cast_signed(), 2, ":"),
+        (moment.minute().cast_signed(), 2, ":"),
+        (moment.second().cast_signed(), 2, ""),
+    ] {
+        pad(text, value, count);
+        text.push_str(after);
+    }
     let micros = moment.timestamp_subsec_micros();
     if micros > 0 {
-        text.push_str(format!(".{micros:06}").trim_end_matches('0'));
+        text.push('.');
+        pad(text, micros, 6);
+        text.truncate(text.trim_end_matches('0').len());
     }
-    text
 }

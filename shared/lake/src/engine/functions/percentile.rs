@@ -115,9 +115,6 @@ struct Values {
     fractions: Option<Vec<f64>>,
 }
 
-/// So many pieces are joined to one, lest many small ones take more memory than their values.
-const PIECES: usize = 64;
-
 impl Values {
     fn add(&mut self, values: ArrayRef) -> Result<()> {
         let values = if values.null_count() > 0 { filter(&values, &is_not_null(&values)?)? } else { values };
@@ -126,8 +123,18 @@ impl Values {
             let places: UInt64Array = (0..values.len() as u64).map(Some).collect();
             self.values.push(take(&values, &places, None)?);
         }
-        if self.values.len() >= PIECES {
-            self.values = vec![self.joined()?];
+        self.join_equals()
+    }
+
+    /// Joins pieces while the last one is as large as the one before: so few are left, and no value is
+    /// copied more often than the logarithm of their number.
+    fn join_equals(&mut self) -> Result<()> {
+        while let [.., before, last] = self.values.as_slice()
+            && before.len() <= last.len()
+        {
+            let joined = concat(&[before.as_ref(), last.as_ref()])?;
+            self.values.truncate(self.values.len() - 2);
+            self.values.push(joined);
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, StructArray};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray, StructArray};
 use arrow::datatypes::{DataType, Field, Fields, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, Utc};
 use datafusion::common::{Result, exec_err, plan_err};
@@ -44,6 +44,18 @@ fn unit(name: &str) -> Result<Unit> {
         "microsecond" => Unit::Micros(1),
         _ => return plan_err!("`{name}` isn't a unit of time"),
     })
+}
+
+/// Units of rows, each read once while it stays the same.
+fn units(texts: &StringArray) -> impl FnMut(usize) -> Result<Unit> {
+    let mut last: Option<(&str, Unit)> = None;
+    move |row| {
+        let text = texts.value(row);
+        match last {
+            Some((known, unit)) if known == text => Ok(unit),
+            Some(_) | None => Ok(last.insert((text, unit(text)?)).1),
+        }
+    }
 }
 
 /// `10 minutes`, `1 hour 30 minutes`, in microseconds.
@@ -106,14 +118,14 @@ fn add_types(types: &[DataType]) -> Result<Typed> {
 }
 
 fn timestampadd(arguments: &[ArrayRef]) -> Result<ArrayRef> {
-    let units = arguments[0].as_string::<i32>();
-    let mut sums = Vec::with_capacity(units.len());
+    let mut unit_of = units(arguments[0].as_string());
+    let mut sums = Vec::with_capacity(arguments[0].len());
     for (row, moment) in moments(&arguments[2]).enumerate() {
         let (Some(moment), Some(count)) = (moment, value::<Int64Type>(&arguments[1], row)) else {
             sums.push(None);
             continue;
         };
-        sums.push(later(moment, count, unit(units.value(row))?).map(|moment| moment.timestamp_micros()));
+        sums.push(later(moment, count, unit_of(row)?).map(|moment| moment.timestamp_micros()));
     }
     Ok(timestamps(sums.into_iter()))
 }
@@ -139,10 +151,10 @@ fn difference_types(types: &[DataType]) -> Result<Typed> {
 }
 
 fn timestampdiff(arguments: &[ArrayRef]) -> Result<ArrayRef> {
-    let units = arguments[0].as_string::<i32>();
+    let mut unit_of = units(arguments[0].as_string());
     let pairs = moments(&arguments[1]).zip(moments(&arguments[2]));
     let differences = pairs.enumerate().map(|(row, (from, to))| match (from, to) {
-        (Some(from), Some(to)) => Ok(Some(whole(from, to, unit(units.value(row))?))),
+        (Some(from), Some(to)) => Ok(Some(whole(from, to, unit_of(row)?))),
         (None, _) | (_, None) => Ok(None),
     });
     Ok(Arc::new(differences.collect::<Result<Int64Array>>()?))
