@@ -7,6 +7,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+/// Digits of a log entry's file name.
+const ENTRY_DIGITS: usize = 20;
+
 /// What a commit attempt needs to still be true when it lands.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Fence {
@@ -165,6 +168,14 @@ const fn mix(seed: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
+}
+
+/// The version that a file of a `_delta_log` commits, by its name: `<20 digits>.json`. `None` for all else that
+/// lies there: checkpoints, checksums, temporary files.
+#[must_use]
+pub fn entry_version(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(".json").filter(|digits| digits.len() == ENTRY_DIGITS)?;
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 
 #[cfg(test)]

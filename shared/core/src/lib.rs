@@ -6,6 +6,7 @@
 //! functions do what this crate decides.
 
 pub mod aggregate;
+pub mod aws;
 pub mod batch;
 pub mod commit;
 pub mod compaction;

@@ -5,13 +5,11 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use headwater_core::commit::entry_version;
 use headwater_core::name::DatasetName;
 
 use super::WatchedTable;
 use crate::error::{AtPath, Result};
-
-/// Digits of a commit's file name.
-const DIGITS: usize = 20;
 
 /// The latest version of each watched table that was seen so far.
 #[derive(Debug, Clone, Default)]
@@ -51,12 +49,7 @@ fn latest_version(log: &Path) -> Result<Option<u64>> {
     let mut latest = None;
     for entry in entries {
         let name = entry.at("read", log)?.file_name();
-        latest = latest.max(name.to_str().and_then(version));
+        latest = latest.max(name.to_str().and_then(entry_version));
     }
     Ok(latest)
-}
-
-fn version(name: &str) -> Option<u64> {
-    let digits = name.strip_suffix(".json").filter(|digits| digits.len() == DIGITS)?;
-    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
 }

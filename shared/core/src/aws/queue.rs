@@ -1,0 +1,108 @@
+//! A batch of SQS messages, as an event source mapping hands it over.
+//!
+//! Standard and FIFO queues alike: rows don't depend on the order of messages, so that a message
+//! of a FIFO queue that failed doesn't hold back its group.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+
+use super::error::EventError;
+use crate::trigger::Message;
+
+/// Messages of one queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueBatch {
+    /// The queue's ARN.
+    pub queue_arn: String,
+    /// Its messages, at least one. `attributes` holds the sender's own, binary ones in Base64, and
+    /// of SQS's those that say where a message stands in a FIFO queue or which trace it belongs to.
+    pub messages: Vec<Message>,
+}
+
+impl QueueBatch {
+    /// The queue's name, the last part of its ARN.
+    #[must_use]
+    pub fn queue_name(&self) -> &str {
+        self.queue_arn.rsplit(':').next().unwrap_or_default()
+    }
+
+    pub(super) fn from_records(records: Vec<Record<'_>>) -> Result<Self, EventError> {
+        let queue_arn = match records.first() {
+            Some(first) => first.queue_arn.as_deref().unwrap_or_default().to_owned(),
+            None => return Err(EventError::Field { place: "Records".to_owned() }),
+        };
+        let messages = records.into_iter().enumerate().map(|(index, record)| record.into_message(index, &queue_arn));
+        let messages = messages.collect::<Result<_, _>>()?;
+        Ok(Self { queue_arn, messages })
+    }
+}
+
+/// Attributes of SQS that are kept.
+const KEPT: [&str; 4] = ["AWSTraceHeader", "MessageDeduplicationId", "MessageGroupId", "SequenceNumber"];
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Record<'a> {
+    #[serde(borrow)]
+    event_source: Option<Cow<'a, str>>,
+    #[serde(rename = "eventSourceARN", borrow)]
+    queue_arn: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    message_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    body: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    attributes: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
+    #[serde(borrow, default)]
+    message_attributes: BTreeMap<Cow<'a, str>, Attribute<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Attribute<'a> {
+    #[serde(borrow)]
+    string_value: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    binary_value: Option<Cow<'a, str>>,
+}
+
+impl Record<'_> {
+    fn into_message(self, index: usize, queue_arn: &str) -> Result<Message, EventError> {
+        let missing = |field: &str| EventError::record(index, field);
+        if self.event_source.as_deref() != Some("aws:sqs") {
+            return Err(missing("eventSource"));
+        }
+        if queue_arn.is_empty() || self.queue_arn.as_deref() != Some(queue_arn) {
+            return Err(missing("eventSourceARN"));
+        }
+        let id = self.message_id.filter(|id| !id.is_empty()).ok_or_else(|| missing("messageId"))?;
+        let body = self.body.ok_or_else(|| missing("body"))?;
+        let sent = self.attributes.get("SentTimestamp").and_then(|millis| sent_at(millis));
+        let received = self.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok());
+        Ok(Message {
+            id: id.into_owned(),
+            body: Bytes::from(body.into_owned()),
+            enqueued_at: sent.ok_or_else(|| missing("attributes.SentTimestamp"))?,
+            receive_count: received.ok_or_else(|| missing("attributes.ApproximateReceiveCount"))?,
+            attributes: attributes(self.message_attributes, self.attributes),
+        })
+    }
+}
+
+/// Milliseconds since 1970.
+fn sent_at(millis: &str) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp_millis(millis.parse().ok()?)
+}
+
+fn attributes(
+    own: BTreeMap<Cow<'_, str>, Attribute<'_>>,
+    system: BTreeMap<Cow<'_, str>, Cow<'_, str>>,
+) -> BTreeMap<String, String> {
+    let own = own.into_iter().filter_map(|(name, value)| Some((name, value.string_value.or(value.binary_value)?)));
+    let system = system.into_iter().filter(|(name, _)| KEPT.contains(&name.as_ref()));
+    own.chain(system).map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
+}

@@ -1,0 +1,90 @@
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::*;
+use crate::aws::Invocation;
+use crate::aws::batch::NoticeBatch;
+use crate::aws::notice::stored_objects;
+
+const SECRET: &str = "hunter2";
+const DOCUMENTS: [&str; 7] = [STANDARD, FIFO, SCHEDULED, CREATED, TEST, EVENT_BRIDGE, SNS];
+
+/// What is said about a document that can't be read, both as an invocation and as a notice.
+fn complaints(document: &[u8]) -> Vec<String> {
+    let invocation = Invocation::read(document).err();
+    let notice = stored_objects(document).err();
+    [invocation, notice].into_iter().flatten().flat_map(|error| [error.to_string(), format!("{error:?}")]).collect()
+}
+
+/// Number of values in a document, itself included.
+fn size(value: &Value) -> usize {
+    1 + match value {
+        Value::Array(items) => items.iter().map(size).sum::<usize>(),
+        Value::Object(fields) => fields.values().map(size).sum::<usize>(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+    }
+}
+
+/// Puts another value at the n-th place.
+fn put(value: &mut Value, place: &mut usize, other: &Value) {
+    if *place == 0 {
+        *value = other.clone();
+    }
+    *place = place.wrapping_sub(1);
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(|item| put(item, place, other)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| put(field, place, other)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn odd_value() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Null),
+        Just(Value::from(SECRET)),
+        Just(serde_json::json!([SECRET])),
+        Just(serde_json::json!({ SECRET: SECRET })),
+        Just(serde_json::json!({"Records": [{"eventSource": SECRET}]})),
+        any::<i64>().prop_map(Value::from),
+        any::<bool>().prop_map(Value::from),
+        "\\PC{0,20}".prop_map(Value::from),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = complaints(&bytes);
+    }
+
+    #[test]
+    fn a_damaged_document_neither_panics_nor_is_quoted(
+        which in 0..DOCUMENTS.len(), place in any::<prop::sample::Index>(), other in odd_value()
+    ) {
+        let mut document: Value = serde_json::from_str(DOCUMENTS[which]).unwrap();
+        let mut place = place.index(size(&document));
+        put(&mut document, &mut place, &other);
+        let text = document.to_string();
+        for complaint in complaints(text.as_bytes()) {
+            prop_assert!(!complaint.contains(SECRET), "{}", complaint);
+        }
+        let batch = NoticeBatch::read(&[message("1", &text)]);
+        prop_assert_eq!(batch.notices.len() + batch.unreadable.len(), 1);
+    }
+
+    #[test]
+    fn a_document_that_is_cut_short_is_refused(which in 0..DOCUMENTS.len(), at in any::<prop::sample::Index>()) {
+        let document = DOCUMENTS[which].trim_end().as_bytes();
+        let cut = &document[..at.index(document.len())];
+        prop_assert!(Invocation::read(cut).is_err());
+        prop_assert!(stored_objects(cut).is_err());
+    }
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_not_quoted() {
+    let document = format!("{{\"Records\": \"{SECRET}\"}}");
+    let complaints = complaints(document.as_bytes());
+    assert_eq!(complaints.len(), 4);
+    assert!(complaints.iter().all(|complaint| !complaint.contains(SECRET)), "{complaints:?}");
+}
