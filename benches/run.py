@@ -111,9 +111,10 @@ class Peer:
 
 def resident(pid):
     """MiB that a process and its descendants hold at this moment."""
+    process = Path(f"/proc/{pid}")
     try:
-        status = Path(f"/proc/{pid}/status").read_text()
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        status = (process / "status").read_text()
+        children = [child for thread in process.glob("task/*/children") for child in thread.read_text().split()]
     except (FileNotFoundError, ProcessLookupError):
         return 0
     own = next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:")), 0)

@@ -9,6 +9,9 @@ use crate::error::{Result, RuntimeError};
 /// `info,headwater_lake=debug`.
 pub const LEVEL_VARIABLE: &str = "HEADWATER_LOG";
 
+/// The kernel reports a table that isn't there yet as an error; whoever asks for it says what that means.
+const EXPECTED: &str = "buoyant_kernel::snapshot::builder=off";
+
 /// How logs look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
@@ -35,7 +38,7 @@ pub fn start(format: LogFormat, filter: Option<&str>) -> Result<()> {
 }
 
 fn parse(filter: &str) -> Result<EnvFilter> {
-    EnvFilter::try_new(filter).map_err(|error| RuntimeError::Setting {
+    EnvFilter::try_new(format!("{EXPECTED},{filter}")).map_err(|error| RuntimeError::Setting {
         name: LEVEL_VARIABLE.to_owned(),
         problem: format!("`{filter}` is no log filter ({error}); write `info` or `info,headwater_lake=debug`"),
     })

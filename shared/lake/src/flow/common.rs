@@ -1,27 +1,24 @@
 //! Steps that every kind of flow takes.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::dataframe::DataFrame;
 use datafusion::prelude::SessionContext;
-use futures::TryStreamExt;
-use headwater_core::model::{Expectation, Format, Query, ReadOptions, Violation};
+use headwater_core::model::{Expectation, Format, ReadOptions, Violation};
 use headwater_core::name::DatasetName;
 use headwater_core::report::FlowReport;
 use headwater_core::watermark::next_watermark;
 use tokio::sync::Mutex;
 
 use super::FlowRun;
-use super::dedup::{Keys, Seen};
+use super::dedup::Keys;
 use super::earlier::Share;
 use super::execute::Executed;
 use super::outlet::{Plan, SidePlan, TablePlan};
 use super::rules::Rule;
 use super::settle::{Batch, Identity};
 use super::target::{Pinned, merged};
-use crate::align::align;
 use crate::commit::{schema_from_json, schema_to_json};
 use crate::engine::{self, arrow_schema};
 use crate::error::{LakeError, Result};
@@ -108,54 +105,6 @@ impl FlowRun<'_> {
             });
         }
         Ok(rules)
-    }
-
-    /// The same plan, with those keys of the batch that the target holds already.
-    pub(super) async fn with_keys_of_target(
-        &self,
-        plan: Arc<Plan>,
-        pinned: &Pinned,
-        session: &SessionContext,
-        query: &Query,
-    ) -> Result<Arc<Plan>> {
-        let (Some(keys), Some(table)) = (&plan.keys, &pinned.main) else { return Ok(plan) };
-        if table.files()?.is_empty() {
-            return Ok(plan);
-        }
-        let frame = self.lake.engine().plan(session, query).await?;
-        let mut fresh = HashSet::new();
-        let mut rows = frame.execute_stream().await.map_err(LakeError::query)?;
-        while let Some(batch) = rows.try_next().await.map_err(LakeError::query)? {
-            fresh.extend(keys.of(&align(&batch, &plan.target.schema)?)?.into_iter().flatten());
-        }
-        *plan.seen.lock().await = Seen::of_target(self.held_keys(keys, &fresh, table, &plan).await?);
-        Ok(plan)
-    }
-
-    /// Those of the fresh keys that the table holds: its key columns are streamed past the set.
-    async fn held_keys(
-        &self,
-        keys: &Keys,
-        fresh: &HashSet<Box<[u8]>>,
-        table: &Table,
-        plan: &Plan,
-    ) -> Result<HashSet<Box<[u8]>>> {
-        let session = self.lake.engine().session();
-        let names: Vec<_> = keys.columns().iter().map(|at| plan.target.schema.field(*at).name().clone()).collect();
-        let columns = names.iter().map(datafusion::logical_expr::ident).collect::<Vec<_>>();
-        let frame = session
-            .read_table(table.provider().await?)
-            .and_then(|frame| frame.select(columns))
-            .map_err(LakeError::query)?;
-        let schema = Arc::new(plan.target.schema.project(keys.columns()).map_err(LakeError::arrow)?);
-        let mut held = HashSet::new();
-        let mut rows = frame.execute_stream().await.map_err(LakeError::query)?;
-        while let Some(batch) = rows.try_next().await.map_err(LakeError::query)? {
-            let batch = align(&batch, &schema)?;
-            let found = keys.of_columns(batch.columns())?.into_iter().flatten();
-            held.extend(found.filter(|key| fresh.contains(key)));
-        }
-        Ok(held)
     }
 
     /// The columns of an outside source: given, or those remembered with the target and new ones of a

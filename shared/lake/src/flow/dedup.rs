@@ -1,7 +1,7 @@
 //! First row of each key wins.
 //!
-//! The keys of a batch are held in a hash set; the target's key columns are streamed past it to find
-//! those that are there already. Memory is that of the batch's own keys, whatever the table's size.
+//! Rows pass in the order of their source. A row whose key the target remembers, or an earlier row of the
+//! batch had, is left out.
 
 use std::collections::HashSet;
 
@@ -39,21 +39,39 @@ impl Keys {
         &self.columns
     }
 
+    /// Whether NULL equals NULL. Otherwise a row with a NULL in its key has none.
+    pub(super) const fn null_is_a_value(&self) -> bool {
+        self.null_is_a_value
+    }
+
     /// The key of each row of a batch of the whole schema. `None` where a key column is NULL: such a
     /// row has no key and is never a duplicate. A whole row may hold NULLs, which equal each other.
     pub(super) fn of(&self, batch: &RecordBatch) -> Result<Vec<Option<Box<[u8]>>>> {
         let arrays: Vec<ArrayRef> = self.columns.iter().map(|at| ArrayRef::clone(batch.column(*at))).collect();
-        self.of_columns(&arrays)
-    }
-
-    /// The same, of the key columns alone, in the order of [`Self::columns`].
-    pub(super) fn of_columns(&self, arrays: &[ArrayRef]) -> Result<Vec<Option<Box<[u8]>>>> {
-        let rows = self.converter.convert_columns(arrays).map_err(|source| internal(&source))?;
+        let rows = self.converter.convert_columns(&arrays).map_err(|source| internal(&source))?;
         let key = |(at, row): (usize, arrow::row::Row<'_>)| {
             let has_null = !self.null_is_a_value && arrays.iter().any(|array| array.is_null(at));
             (!has_null).then(|| Box::from(row.as_ref()))
         };
         Ok(rows.iter().enumerate().map(key).collect())
+    }
+
+    /// Adds to `found` the wanted keys among these rows, given by their key columns alone, in the order
+    /// of [`Self::columns`]. Rows that are to be ignored are known by their position.
+    pub(super) fn find(
+        &self,
+        arrays: &[ArrayRef],
+        wanted: &HashSet<Box<[u8]>>,
+        ignored: impl Fn(usize) -> bool,
+        found: &mut HashSet<Box<[u8]>>,
+    ) -> Result<()> {
+        let rows = self.converter.convert_columns(arrays).map_err(|source| internal(&source))?;
+        for (at, row) in rows.iter().enumerate() {
+            if wanted.contains(row.as_ref()) && !ignored(at) {
+                found.insert(Box::from(row.as_ref()));
+            }
+        }
+        Ok(())
     }
 }
 

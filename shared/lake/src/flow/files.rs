@@ -95,8 +95,8 @@ impl FlowRun<'_> {
         let paths: HashSet<String> = waiting.files.iter().map(|file| file.path.clone()).collect();
         let work = Work { aside: Some(waiting.aside), source_version: None, remembered, traces_files: true };
         let plan = self.plan(&pinned, &frame, work).await?;
-        let plan = self.with_keys_of_target(plan, &pinned, &session, &query).await?;
         let watermark = self.watermark(pinned.main.as_ref()).await?;
+        let plan = self.with_keys_of_target(plan, &pinned, (&session, &query), watermark).await?;
         let executed = super::execute::execute(frame, &plan, watermark, Some(bad)).await?;
         report.millis = super::elapsed_millis(started);
         let identity = Identity::Sources { column: LedgerColumn::FilePath, ids: paths.clone() };

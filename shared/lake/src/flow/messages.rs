@@ -137,11 +137,11 @@ impl FlowRun<'_> {
         let frame = self.lake.engine().plan(&session, &query).await?;
         let work = Work { aside, remembered, ..Work::default() };
         let plan = self.plan(pinned, &frame, work).await?;
-        let plan = self.with_keys_of_target(plan, pinned, &session, &query).await?;
+        let watermark = self.watermark(pinned.main.as_ref()).await?;
+        let plan = self.with_keys_of_target(plan, pinned, (&session, &query), watermark).await?;
         let (sender, receiver) = tokio::sync::mpsc::channel(1);
         sender.send(bad).await.map_err(|source| LakeError::Internal { message: source.to_string() })?;
         drop(sender);
-        let watermark = self.watermark(pinned.main.as_ref()).await?;
         let executed = super::execute::execute(frame, &plan, watermark, Some(receiver)).await?;
         let ids = messages.iter().map(|message| message.id.clone()).collect();
         report.millis = super::elapsed_millis(started);

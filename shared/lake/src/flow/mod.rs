@@ -15,6 +15,7 @@ mod once;
 mod outlet;
 mod query;
 mod relations;
+mod remembered;
 mod reset;
 mod rules;
 mod run;

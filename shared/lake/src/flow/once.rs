@@ -43,7 +43,7 @@ impl FlowRun<'_> {
         }
         let frame = self.lake.engine().plan(&session, query).await?;
         let plan = self.plan(&pinned, &frame, Work { aside, ..Work::default() }).await?;
-        let plan = self.with_keys_of_target(plan, &pinned, &session, query).await?;
+        let plan = self.with_keys_of_target(plan, &pinned, (&session, query), None).await?;
         let executed = super::execute::execute(frame, &plan, None, None).await?;
         report.millis = super::elapsed_millis(started);
         let batch = self.finish(&plan, executed, None, (Identity::Progress { app_id, to: 1 }, report))?;

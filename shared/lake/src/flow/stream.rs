@@ -88,8 +88,8 @@ impl FlowRun<'_> {
         let frame = self.lake.engine().plan(&session, &query).await?;
         let work = Work { aside: Some(step.aside), source_version: Some(step.through), ..Work::default() };
         let plan = self.plan(&pinned, &frame, work).await?;
-        let plan = self.with_keys_of_target(plan, &pinned, &session, &query).await?;
         let watermark = self.watermark(pinned.main.as_ref()).await?;
+        let plan = self.with_keys_of_target(plan, &pinned, (&session, &query), watermark).await?;
         let executed = super::execute::execute(frame, &Arc::clone(&plan), watermark, None).await?;
         report.millis = super::elapsed_millis(started);
         let to = i64::try_from(step.through).unwrap_or(i64::MAX);
