@@ -1,6 +1,7 @@
 //! All tests that link DataFusion, in one binary.
 #![cfg(test)]
 
+mod check;
 mod commit;
 mod compaction;
 mod compaction_races;

@@ -28,7 +28,7 @@ pub(crate) fn execute(arguments: Arguments, output: &Output) -> Result<Exit> {
     match arguments.command {
         Command::Init(init) => init::execute(&init, output),
         Command::Completion(completion) => completion::execute(&completion, output),
-        Command::Validate(validate) => validate::execute(&validate, project, output),
+        Command::Validate(validate) => wait(async { validate::execute(&validate, project, output).await }),
         Command::Lineage(lineage) => lineage::execute(&lineage, project, output),
         Command::Replay(replay) => wait(async { replay::execute(replay, &look(project)?, output).await }),
         Command::Redrive(redrive) => redrive::execute(&redrive, &look(project)?, output),

@@ -1,11 +1,12 @@
 //! `headwater run`: brings all tables up to date, once or for as long as it is let.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use headwater_core::diagnostic::Diagnostic;
 use headwater_core::error::ErrorKind;
 use headwater_core::graph::{self, Request};
 use headwater_core::model::{Dataset, FlowKind, Pipeline};
@@ -18,7 +19,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::compact::words;
 use crate::args::{Format, RunArguments};
-use crate::failure::{Exit, Result};
+use crate::failure::{Exit, Failure, Result};
 use crate::host::{ALL, dispatch, host};
 use crate::look::Look;
 use crate::output::Output;
@@ -35,7 +36,13 @@ pub(crate) async fn execute(arguments: &RunArguments, project: Option<&Path>, ou
     let selection = graph::select(&pipeline, &request)?;
     let lake = Arc::new(Lake::open(pipeline.clone(), &folder)?);
     let named = !request.full_refresh_all;
-    for dataset in selection.full_refresh.iter().filter(|dataset| named || lake.can_reset(dataset)) {
+    let anew: BTreeSet<DatasetName> =
+        selection.full_refresh.iter().filter(|dataset| named || lake.can_reset(dataset)).cloned().collect();
+    let errors: Vec<Diagnostic> = lake.check(&anew).await.into_iter().filter(Diagnostic::is_error).collect();
+    if !errors.is_empty() {
+        return Err(Failure::Findings(errors));
+    }
+    for dataset in &anew {
         lake.full_refresh(dataset).await?;
     }
     let mut selected = pipeline.clone();

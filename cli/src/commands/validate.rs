@@ -1,9 +1,12 @@
 //! `headwater validate`: everything that is wrong with the project, then its graph.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use headwater_core::diagnostic::Diagnostic;
 use headwater_core::graph;
 use headwater_core::model::Pipeline;
+use headwater_lake::lake::Lake;
 use serde_json::json;
 
 use crate::args::{Format, ValidateArguments};
@@ -13,21 +16,29 @@ use crate::project::{self, Loaded};
 use crate::render::findings::{graphical, summary, to_json};
 use crate::render::{self, listing::Listing};
 
-pub(crate) fn execute(arguments: &ValidateArguments, folder: Option<&Path>, output: &Output) -> Result<Exit> {
-    let loaded = project::load(folder)?;
+pub(crate) async fn execute(arguments: &ValidateArguments, folder: Option<&Path>, output: &Output) -> Result<Exit> {
+    let mut loaded = project::load(folder)?;
+    if let Some(pipeline) = &loaded.pipeline {
+        let lake = Lake::inspect(pipeline.clone(), &loaded.folder)?;
+        loaded.findings.extend(lake.check(&BTreeSet::new()).await);
+    }
     match output.format {
         Format::Table => print(&loaded, arguments.mermaid, output)?,
         Format::Json => output.print(&render::json(&document(&loaded)))?,
         Format::Csv => output.print(&render::rows(&rows(&loaded), output)?)?,
     }
-    Ok(if loaded.pipeline.is_some() { Exit::Done } else { Exit::Invalid })
+    Ok(if is_valid(&loaded) { Exit::Done } else { Exit::Invalid })
+}
+
+fn is_valid(loaded: &Loaded) -> bool {
+    loaded.pipeline.is_some() && !loaded.findings.iter().any(Diagnostic::is_error)
 }
 
 fn print(loaded: &Loaded, mermaid: bool, output: &Output) -> Result<()> {
     if !loaded.findings.is_empty() {
         output.complain(&graphical(&loaded.findings, output.errors_colored, output.width.unwrap_or(100)));
     }
-    let Some(pipeline) = &loaded.pipeline else { return Ok(()) };
+    let Some(pipeline) = loaded.pipeline.as_ref().filter(|_| is_valid(loaded)) else { return Ok(()) };
     if mermaid {
         return output.print(&graph::mermaid(pipeline));
     }
@@ -48,7 +59,7 @@ fn verdict(loaded: &Loaded, pipeline: &Pipeline) -> String {
 fn document(loaded: &Loaded) -> serde_json::Value {
     let pipeline = loaded.pipeline.as_ref();
     json!({
-        "valid": pipeline.is_some(),
+        "valid": is_valid(loaded),
         "findings": to_json(&loaded.findings),
         "pipeline": pipeline.map(|pipeline| &pipeline.name),
         "datasets": pipeline.map(datasets),
@@ -75,9 +86,8 @@ fn datasets(pipeline: &Pipeline) -> serde_json::Value {
 fn rows(loaded: &Loaded) -> render::Rows {
     let findings = &loaded.findings;
     let place = |at: usize| findings[at].span.as_ref().map(ToString::to_string);
-    let is_error = |at: usize| findings[at].severity == headwater_core::diagnostic::Severity::Error;
     Listing::default()
-        .text("severity", (0..findings.len()).map(|at| Some(if is_error(at) { "error" } else { "warning" })))
+        .text("severity", findings.iter().map(|finding| Some(finding.severity.word())))
         .text("code", findings.iter().map(|finding| Some(finding.code)))
         .text("place", (0..findings.len()).map(place))
         .text("message", findings.iter().map(|finding| Some(&finding.message)))

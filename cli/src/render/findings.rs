@@ -24,16 +24,14 @@ pub(crate) fn graphical(findings: &[Diagnostic], colored: bool, width: usize) ->
     text + &summary(findings)
 }
 
-/// `2 errors, 1 warning`, or nothing for no findings.
+/// `2 errors, 1 warning, 1 note`, or nothing for no findings.
 pub(crate) fn summary(findings: &[Diagnostic]) -> String {
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
-    let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
-    match (count(Severity::Error), count(Severity::Warning)) {
-        (0, 0) => String::new(),
-        (errors, 0) => plural(errors, "error"),
-        (0, warnings) => plural(warnings, "warning"),
-        (errors, warnings) => format!("{}, {}", plural(errors, "error"), plural(warnings, "warning")),
-    }
+    let counted = [Severity::Error, Severity::Warning, Severity::Note].into_iter().filter_map(|severity| {
+        let count = count(severity);
+        (count > 0).then(|| format!("{count} {severity}{}", if count == 1 { "" } else { "s" }))
+    });
+    counted.collect::<Vec<_>>().join(", ")
 }
 
 /// The findings for machines.
@@ -47,19 +45,12 @@ fn one_to_json(finding: &Diagnostic) -> Value {
         json!({"file": span.file.path, "line": line, "column": column, "start": span.range.start, "end": span.range.end})
     });
     json!({
-        "severity": severity(finding.severity),
+        "severity": finding.severity.word(),
         "code": finding.code,
         "message": finding.message,
         "place": place,
         "help": finding.help,
     })
-}
-
-const fn severity(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
-    }
 }
 
 /// A finding as miette wants it.
@@ -103,6 +94,7 @@ impl miette::Diagnostic for Shown<'_> {
         Some(match self.finding.severity {
             Severity::Error => miette::Severity::Error,
             Severity::Warning => miette::Severity::Warning,
+            Severity::Note => miette::Severity::Advice,
         })
     }
 

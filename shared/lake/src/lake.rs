@@ -37,6 +37,17 @@ impl Lake {
         Self::with_storage(pipeline, project, storage)
     }
 
+    /// Opens it to look at: where there is no folder yet, none is made and no table is found.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn inspect(pipeline: Pipeline, project: &Path) -> Result<Self> {
+        let location = absolute(project, &pipeline.storage);
+        let is_there = location.contains("://") || Path::new(&location).is_dir();
+        let storage = Storage::open(if is_there { &location } else { "memory:///" })?;
+        Self::with_storage(pipeline, project, storage)
+    }
+
     /// Opens it on a storage of the caller's.
     ///
     /// # Errors

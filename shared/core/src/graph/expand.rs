@@ -190,7 +190,7 @@ fn filtered(query: Box<ast::Query>, filters: &[Expr]) -> Result<Box<ast::Query>,
 }
 
 /// The views that a query reads itself, in the order of their CTEs.
-pub(super) fn view_names(query: &Query) -> Vec<DatasetName> {
+pub fn view_names(query: &Query) -> Vec<DatasetName> {
     let ctes = query.ast.with.iter().flat_map(|with| &with.cte_tables);
     ctes.filter_map(|cte| view_name(&cte.alias.name.value)).collect()
 }

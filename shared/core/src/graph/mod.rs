@@ -37,6 +37,7 @@ use crate::project::Project;
 
 pub use self::draw::{draw, mermaid};
 pub use self::edges::{Lineage, lineage};
+pub use self::expand::view_names;
 pub use self::selection::{Request, Selection, select};
 
 /// A pipeline, unless a finding is an error.

@@ -21,6 +21,7 @@ mod lexis;
 mod option_names;
 mod options;
 mod parameters;
+mod places;
 mod qualifiers;
 mod query;
 mod reader;
@@ -44,6 +45,7 @@ use sqlparser::ast;
 
 pub use options::columns_of_ddl;
 
+pub use self::places::{place_of_column, place_of_name, rest_of_statement};
 use crate::diagnostic::{Diagnostic, SourceFile, Span};
 use crate::model::{AutoCdc, Column, DatasetKind, Expectation, ReadOptions, Watermark};
 

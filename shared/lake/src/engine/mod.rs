@@ -11,6 +11,7 @@ mod functions;
 mod planners;
 mod rewrite;
 mod types;
+mod words;
 
 use std::sync::Arc;
 
@@ -37,6 +38,7 @@ use self::planners::{SparkOperators, SparkTypes};
 use crate::error::{LakeError, Result};
 
 pub use types::{arrow_schema, storable_schema};
+pub use words::sql_name;
 
 /// Name of the only catalog, and of its only schema.
 const CATALOG: &str = "lake";
@@ -95,6 +97,20 @@ impl Engine {
         session.execute_logical_plan(plan).await.map_err(LakeError::query)
     }
 
+    /// The names of all functions that a query can call.
+    #[must_use]
+    pub fn function_names(&self) -> Vec<String> {
+        let scalar = self.template.scalar_functions().keys();
+        let mut names: Vec<String> = scalar
+            .chain(self.template.aggregate_functions().keys())
+            .chain(self.template.window_functions().keys())
+            .cloned()
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
     fn empty(&self, partitions: Option<usize>) -> SessionContext {
         let schemas = Arc::new(MemoryCatalogProvider::new());
         let relations = Arc::new(MemorySchemaProvider::new());
@@ -118,6 +134,7 @@ impl Engine {
 /// # Errors
 /// `Invalid` when a column or function isn't known or the result isn't boolean.
 pub fn predicate(session: &SessionContext, schema: &SchemaRef, expr: &Expr) -> Result<Arc<dyn PhysicalExpr>> {
+    let written = expr.to_string();
     let columns = rewrite::field_names(schema.fields());
     let expr = rewrite::rewrite_expr(expr.clone(), &columns);
     let relation = DFSchema::try_from(Arc::clone(schema)).map_err(LakeError::query)?;
@@ -139,7 +156,7 @@ pub fn predicate(session: &SessionContext, schema: &SchemaRef, expr: &Expr) -> R
     match physical.data_type(schema).map_err(LakeError::query)? {
         DataType::Boolean => Ok(physical),
         other => Err(LakeError::Configuration {
-            message: format!("the expectation `{physical}` is {other}, not boolean"),
+            message: format!("the expectation `{written}` is {}, not BOOLEAN", sql_name(&other)),
             help: "write a condition, such as a comparison".into(),
         }),
     }

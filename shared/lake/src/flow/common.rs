@@ -121,15 +121,23 @@ impl FlowRun<'_> {
         if read.format == Format::Raw {
             return Ok((infer_schema(&[], read)?, None));
         }
-        let key = format!("headwater.source.{}", self.flow.name);
-        let remembered = main.and_then(|table| table.property(&key)).and_then(|json| schema_from_json(&json));
-        let columns = match (remembered, infer_schema(sample, read)) {
+        let key = self.remembered_key();
+        let columns = match (self.remembered_columns(main), infer_schema(sample, read)) {
             (Some(remembered), Ok(inferred)) => merged(&remembered, &inferred),
             (Some(remembered), Err(_)) => remembered,
             (None, inferred) => inferred?,
         };
         let json = schema_to_json(&columns)?;
         Ok((columns, Some((key, json))))
+    }
+
+    /// The inferred columns of the flow's source that are remembered with its target.
+    pub(super) fn remembered_columns(&self, main: Option<&Table>) -> Option<SchemaRef> {
+        main.and_then(|table| table.property(&self.remembered_key())).and_then(|json| schema_from_json(&json))
+    }
+
+    fn remembered_key(&self) -> String {
+        format!("headwater.source.{}", self.flow.name)
     }
 
     /// Limits of decoding.

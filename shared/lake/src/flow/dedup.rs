@@ -101,7 +101,7 @@ impl Seen {
     }
 }
 
-fn column(schema: &SchemaRef, name: &str) -> Result<usize> {
+pub(super) fn column(schema: &SchemaRef, name: &str) -> Result<usize> {
     let exact = schema.index_of(name).ok();
     exact.or_else(|| schema.fields().iter().position(|field| field.name().eq_ignore_ascii_case(name))).ok_or_else(
         || LakeError::Configuration {

@@ -36,7 +36,7 @@ use crate::table::Table;
 const SAMPLE_FILES: usize = 3;
 
 /// Files that are waiting.
-struct Waiting {
+pub(super) struct Waiting {
     storage: Storage,
     files: Vec<FoundFile>,
     /// What an earlier attempt may have put aside: in the quarantine, in the late table.
@@ -110,7 +110,7 @@ impl FlowRun<'_> {
     }
 
     /// The next files to land, if any wait.
-    async fn waiting(&self, path: &str, read: &ReadOptions, pinned: &Pinned) -> Result<Option<Waiting>> {
+    pub(super) async fn waiting(&self, path: &str, read: &ReadOptions, pinned: &Pinned) -> Result<Option<Waiting>> {
         let (storage, files) = list_files(&self.lake.resolve(path), read.path_glob_filter.as_deref()).await?;
         let ids: HashSet<String> = files.iter().map(|file| file.path.clone()).collect();
         let landed = self.held_in(pinned.main.as_ref(), &ids).await?;
@@ -164,7 +164,7 @@ impl FlowRun<'_> {
         format!("{}/file/{path}", self.lake.app_id(self.flow))
     }
 
-    async fn sample(&self, waiting: &Waiting, read: &ReadOptions) -> Result<Vec<u8>> {
+    pub(super) async fn sample(&self, waiting: &Waiting, read: &ReadOptions) -> Result<Vec<u8>> {
         let mut sample = Vec::new();
         if read.schema.is_empty() {
             let store = waiting.storage.object_store();
@@ -221,6 +221,13 @@ impl FlowRun<'_> {
         drop(session);
         collect_bad.await.map_err(|source| LakeError::Internal { message: source.to_string() })?;
         Ok((Arc::new(MemTable::try_new(schema, vec![rows]).map_err(LakeError::query)?), all_bad))
+    }
+
+    /// The beginnings of the first files of a folder, whatever was landed of them; empty where the
+    /// columns are given.
+    pub(super) async fn sample_all(&self, path: &str, read: &ReadOptions) -> Result<Vec<u8>> {
+        let (storage, files) = list_files(&self.lake.resolve(path), read.path_glob_filter.as_deref()).await?;
+        self.sample(&Waiting { storage, files, aside: [Share::Nothing, Share::Nothing] }, read).await
     }
 
     /// A table of all files of a folder, for a query that reads it whole. A record that can't be

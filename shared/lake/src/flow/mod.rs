@@ -5,6 +5,7 @@
 //! in a session that holds only the relations that the flow declared, its rows pass the dataset's
 //! rules, and what was written is settled by the commit protocol.
 
+mod check;
 mod common;
 mod dedup;
 mod earlier;

@@ -46,8 +46,8 @@ impl FlowRun<'_> {
             Some(table) => self.flow.kind == FlowKind::Materialize || table.files()?.is_empty(),
             None => true,
         };
-        let existing = pinned.main.as_ref().filter(|_| !replaced);
-        let schema = target_schema(self.dataset, existing, &given)?;
+        let existing = pinned.main.as_ref().filter(|_| !replaced).map(Table::schema);
+        let schema = target_schema(self.dataset, existing.as_ref(), &given)?;
         Ok(TablePlan {
             path: self.lake.table_path(&self.flow.target)?,
             schema,
@@ -107,10 +107,9 @@ impl TablePlan {
 
 /// The schema to write: the declared columns, or the table's with the query's new ones after them,
 /// or the query's.
-fn target_schema(dataset: &Dataset, table: Option<&Table>, given: &SchemaRef) -> Result<SchemaRef> {
+pub(super) fn target_schema(dataset: &Dataset, existing: Option<&SchemaRef>, given: &SchemaRef) -> Result<SchemaRef> {
     let wanted = if dataset.columns.is_empty() { Arc::clone(given) } else { declared(dataset, given)? };
-    let Some(table) = table else { return Ok(wanted) };
-    let existing = table.schema();
+    let Some(existing) = existing else { return Ok(wanted) };
     for field in wanted.fields() {
         if let Ok(old) = existing.field_with_name(field.name())
             && !fits(field.data_type(), old.data_type())
@@ -123,7 +122,7 @@ fn target_schema(dataset: &Dataset, table: Option<&Table>, given: &SchemaRef) ->
             });
         }
     }
-    Ok(merged(&existing, &wanted))
+    Ok(merged(existing, &wanted))
 }
 
 /// The declared columns, then `_metadata` where the query gives it. A column of the query that isn't
@@ -157,13 +156,13 @@ pub(super) fn merged(first: &SchemaRef, second: &SchemaRef) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-fn without_hidden(schema: &SchemaRef) -> SchemaRef {
+pub(super) fn without_hidden(schema: &SchemaRef) -> SchemaRef {
     let fields = schema.fields().iter().filter(|field| field.name() != EVENT_TIME);
     Arc::new(Schema::new(fields.map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>()))
 }
 
 /// Whether values of the new type fit a column of the old one without loss.
-fn fits(new: &DataType, old: &DataType) -> bool {
+pub(super) fn fits(new: &DataType, old: &DataType) -> bool {
     let rank = |data_type: &DataType| match data_type {
         DataType::Int8 => Some(1),
         DataType::Int16 => Some(2),
