@@ -10,6 +10,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use chrono::{DateTime, Utc};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use headwater_core::error::ErrorKind;
 use headwater_core::model::{CsvOptions, Format, ReadOptions};
 use headwater_core::trigger::Message;
 use headwater_lake::ingest::{
@@ -456,6 +457,28 @@ fn samples_of_broken_compressed_files_dont_fail() {
     let file = found("f.json.gz", bytes);
     runtime.block_on(store.put(&file.location, bytes.to_vec().into())).unwrap();
     runtime.block_on(read_sample(&store, &file)).unwrap();
+}
+
+#[test]
+fn a_file_that_changes_or_goes_between_listing_and_reading_is_read_later_and_no_bad_record() {
+    let runtime = runtime();
+    for (name, listed) in [("f.json", b"{\"a\":1}\n".to_vec()), ("f.json.gz", gzip(b"{\"a\":1}\n"))] {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let file = found(name, &listed);
+        let decoder = FileDecoder {
+            store: Arc::clone(&store),
+            runtime: runtime.handle().clone(),
+            read: read_as(Format::Json),
+            columns: a_and_b(),
+            limits: LIMITS,
+        };
+        let gone = decoder.decode(&file, |_, _| panic!("{name} is gone")).unwrap_err();
+        assert_eq!(gone.kind(), ErrorKind::Unavailable);
+        runtime.block_on(store.put(&file.location, [listed.clone(), listed].concat().into())).unwrap();
+        let changed = decoder.decode(&file, |_, _| panic!("{name} has grown")).unwrap_err();
+        assert_eq!(changed.kind(), ErrorKind::Unavailable);
+        assert!(changed.to_string().contains("changed while it was read"), "{changed}");
+    }
 }
 
 #[test]

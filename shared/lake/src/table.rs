@@ -45,13 +45,18 @@ impl Table {
     /// features of the protocol that aren't supported, which the message names.
     pub async fn open(storage: &Storage, path: &str) -> Result<Option<Self>> {
         let mut inner = DeltaTable::new(storage.log_store(path));
-        match inner.load().await {
+        let mut loaded = inner.load().await;
+        if loaded.is_err() {
+            if !inner.verify_deltatable_existence().await.unwrap_or(true) {
+                return Ok(None);
+            }
+            // It may have been made between the two looks.
+            loaded = inner.load().await;
+        }
+        match loaded {
             Ok(()) => {}
             Err(deltalake::DeltaTableError::NotATable(_)) => return Ok(None),
-            Err(source) => {
-                let exists = inner.verify_deltatable_existence().await.unwrap_or(true);
-                return if exists { Err(LakeError::delta(&storage.table_url(path), source)) } else { Ok(None) };
-            }
+            Err(source) => return Err(LakeError::delta(&storage.table_url(path), source)),
         }
         let opened_at = inner.version().unwrap_or_default();
         Ok(Some(Self { storage: storage.clone(), path: path.to_owned(), inner, opened_at }))

@@ -23,10 +23,8 @@ use crate::lakes::{commits, contents, deliver, lake_of, message, pipeline, tick,
 /// What befalls one operation.
 #[derive(Debug, Clone, Copy)]
 enum Mishap {
-    /// The process dies before it.
+    /// The process dies before it, and so after the one before.
     Crash,
-    /// It happens, and the process dies before the answer.
-    LostCrash,
     /// It fails, and the process goes on.
     Refused,
     /// It happens, the answer is lost, and the process goes on.
@@ -35,16 +33,12 @@ enum Mishap {
     Late,
 }
 
-const MISHAPS: [Mishap; 5] = [Mishap::Crash, Mishap::LostCrash, Mishap::Refused, Mishap::Lost, Mishap::Late];
+const MISHAPS: [Mishap; 4] = [Mishap::Crash, Mishap::Refused, Mishap::Lost, Mishap::Late];
 
 impl Mishap {
     fn befall(self, faults: &FaultStore, operation: u64) {
         match self {
             Self::Crash => faults.crash_after(operation),
-            Self::LostCrash => {
-                faults.fail_after(operation, Fault::Lost);
-                faults.crash_after(operation + 1);
-            }
             Self::Refused => faults.fail_after(operation, Fault::Refused),
             Self::Lost => faults.fail_after(operation, Fault::Lost),
             Self::Late => faults.fail_after(operation, Fault::Late),

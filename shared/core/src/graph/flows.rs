@@ -18,6 +18,7 @@ pub(super) fn check_names(draft: &mut Draft, project: &Project) {
         let same = |first: &&Flow| first.name == flow.name && !(is_default(first) && is_default(flow));
         findings.extend(draft.flows[..at].iter().find(same).map(|first| duplicate_flow(flow, first)));
         findings.extend(check_target(flow, draft));
+        findings.extend(draft.flows[..at].iter().find_map(|first| read_twice(flow, first)));
     }
     let queries =
         draft.flows.iter().map(|flow| &flow.query).chain(draft.datasets.iter().filter_map(|set| set.view.as_ref()));
@@ -37,6 +38,36 @@ fn duplicate_flow(flow: &Flow, first: &Flow) -> Diagnostic {
     Diagnostic::error("PIPELINE_DUPLICATE_IDENTIFIERS.FLOW", format!("flow `{}` is defined twice", flow.name))
         .at(flow.span.clone())
         .help(format!("the first definition is at {}: rename one, progress is kept by flow name", first.span))
+}
+
+/// A table knows the records that it holds by their ids, whichever flow landed them: a second flow that
+/// reads the same records into it would find them done.
+fn read_twice(flow: &Flow, first: &Flow) -> Option<Diagnostic> {
+    let (stream, other) = (flow.stream()?, first.stream()?);
+    let is_twice = flow.target == first.target && flow.name != first.name && shares_records(stream, other);
+    is_twice.then(|| {
+        let message =
+            format!("flows `{}` and `{}` read the same records into `{}`", first.name, flow.name, flow.target);
+        Diagnostic::error("SOURCE_READ_TWICE", message)
+            .at(stream.span.clone())
+            .help("land them in a table of their own, and let both flows read that table with STREAM")
+    })
+}
+
+fn shares_records(stream: &Relation, other: &Relation) -> bool {
+    match (&stream.source, &other.source) {
+        (RelationSource::Events { source, .. }, RelationSource::Events { source: other, .. }) => source == other,
+        (RelationSource::Files { path, read, .. }, RelationSource::Files { path: other, read: other_read, .. }) => {
+            let (path, other) = (path.trim_end_matches('/'), other.trim_end_matches('/'));
+            let is_whole = |path: &str| !path.contains(['*', '?', '[', '{']);
+            let holds = |outer: &str, inner: &str| {
+                is_whole(outer) && inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/'))
+            };
+            read.path_glob_filter == other_read.path_glob_filter
+                && (path == other || holds(path, other) || holds(other, path))
+        }
+        _ => false,
+    }
 }
 
 fn check_target(flow: &Flow, draft: &Draft) -> Option<Diagnostic> {

@@ -24,7 +24,7 @@ use super::common::Work;
 use super::earlier::Share;
 use super::execute::BadRecords;
 use super::relations::register_source;
-use super::settle::{Batch, Identity, Settled};
+use super::settle::{Batch, Identity};
 use super::target::Pinned;
 use crate::error::{LakeError, Result};
 use crate::ingest::{BadRecord, FileDecoder, FoundFile, file_schema, list_files, read_sample};
@@ -102,11 +102,7 @@ impl FlowRun<'_> {
         let identity = Identity::Sources { column: LedgerColumn::FilePath, ids: paths.clone() };
         let mut batch = self.finish(&plan, executed, watermark, (identity, report))?;
         self.mark_rowless(&mut batch, &paths);
-        let report = batch.report.clone();
-        Ok(match self.settle(&pinned, &plan, batch).await? {
-            Settled::Ended(outcome) => Some(FlowReport { outcome, ..report }),
-            Settled::Redo => None,
-        })
+        self.settle(&pinned, &plan, batch).await
     }
 
     /// The next files to land, if any wait.

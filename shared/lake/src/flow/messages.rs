@@ -19,7 +19,7 @@ use super::FlowRun;
 use super::common::Work;
 use super::earlier::Share;
 use super::relations::register_source;
-use super::settle::{Identity, Settled};
+use super::settle::Identity;
 use super::target::Pinned;
 use crate::error::{LakeError, Result};
 use crate::ingest::{decode_messages, message_schema, sample_messages};
@@ -149,13 +149,9 @@ impl FlowRun<'_> {
             &plan,
             executed,
             watermark,
-            (Identity::Sources { column: LedgerColumn::MessageId, ids }, report.clone()),
+            (Identity::Sources { column: LedgerColumn::MessageId, ids }, report),
         )?;
-        let counted = batch.report.clone();
-        Ok(match self.settle(pinned, &plan, batch).await? {
-            Settled::Ended(outcome) => Some(FlowReport { outcome, ..counted }),
-            Settled::Redo => None,
-        })
+        self.settle(pinned, &plan, batch).await
     }
 
     fn events_relation(&self) -> Result<(&Relation, &ReadOptions)> {

@@ -7,7 +7,7 @@ use headwater_core::report::{FlowReport, Outcome};
 use super::FlowRun;
 use super::common::Work;
 use super::earlier::Share;
-use super::settle::{Identity, Settled};
+use super::settle::Identity;
 use super::stream::progress;
 use crate::error::Result;
 
@@ -47,10 +47,6 @@ impl FlowRun<'_> {
         let executed = super::execute::execute(frame, &plan, None, None).await?;
         report.millis = super::elapsed_millis(started);
         let batch = self.finish(&plan, executed, None, (Identity::Progress { app_id, to: 1 }, report))?;
-        let report = batch.report.clone();
-        Ok(match self.settle(&pinned, &plan, batch).await? {
-            Settled::Ended(outcome) => Some(FlowReport { outcome, ..report }),
-            Settled::Redo => None,
-        })
+        self.settle(&pinned, &plan, batch).await
     }
 }

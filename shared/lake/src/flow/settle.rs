@@ -39,16 +39,6 @@ pub(super) enum Identity {
     },
 }
 
-/// How a batch ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use]
-pub(super) enum Settled {
-    /// In the target, by this batch or by another; or stopped with nothing in the target.
-    Ended(Outcome),
-    /// What it was computed from has changed: pin and compute again.
-    Redo,
-}
-
 /// A finished batch.
 #[derive(Debug)]
 pub(super) struct Batch {
@@ -64,8 +54,10 @@ pub(super) struct Batch {
 }
 
 impl FlowRun<'_> {
-    /// Commits a batch. Nothing is committed for a batch that has neither rows nor progress.
-    pub(super) async fn settle(&self, pinned: &Pinned, plan: &Plan, batch: Batch) -> Result<Settled> {
+    /// Commits a batch, and says how it ended; `None` when what it was computed from has changed, so that
+    /// it must be pinned and computed again. Nothing is committed for a batch that has neither rows nor
+    /// progress.
+    pub(super) async fn settle(&self, pinned: &Pinned, plan: &Plan, batch: Batch) -> Result<Option<FlowReport>> {
         let Batch { identity, produced, mut report, txns, watermark, replaces } = batch;
         let name = &self.flow.target;
         let sides = [
@@ -83,8 +75,10 @@ impl FlowRun<'_> {
             }
             match self.apply(&side, table, &change).await? {
                 CommitOutcome::Committed { .. } => {}
-                CommitOutcome::AlreadyApplied { .. } | CommitOutcome::Redo { .. } => return Ok(Settled::Redo),
-                CommitOutcome::Retryable { reason } => return Ok(Settled::Ended(Outcome::Retryable { reason })),
+                CommitOutcome::AlreadyApplied { .. } | CommitOutcome::Redo { .. } => return Ok(None),
+                CommitOutcome::Retryable { reason } => {
+                    return Ok(Some(FlowReport { outcome: Outcome::Retryable { reason }, ..report }));
+                }
             }
         }
         report.files_added = produced.main.adds.len() as u64;
@@ -97,17 +91,21 @@ impl FlowRun<'_> {
         change.removes = replaces.unwrap_or_default();
         let is_nothing = change.adds.is_empty() && change.removes.is_empty();
         if is_nothing && change.txns.is_empty() && change.watermark.is_none() {
-            return Ok(Settled::Ended(Outcome::NothingNew));
+            return Ok(Some(FlowReport { outcome: Outcome::NothingNew, ..report }));
         }
-        Ok(match self.apply(name, pinned.main.as_ref(), &change).await? {
-            CommitOutcome::Committed { version, .. } => Settled::Ended(Outcome::Committed { version }),
-            CommitOutcome::AlreadyApplied { .. } => Settled::Ended(Outcome::AlreadyApplied),
+        report.outcome = match self.apply(name, pinned.main.as_ref(), &change).await? {
+            CommitOutcome::Committed { version, attempts } => {
+                report.attempts = attempts;
+                Outcome::Committed { version }
+            }
+            CommitOutcome::AlreadyApplied { .. } => Outcome::AlreadyApplied,
             CommitOutcome::Redo { reason } => {
                 tracing::debug!(flow = %self.flow.name, reason, "lost a race");
-                Settled::Redo
+                return Ok(None);
             }
-            CommitOutcome::Retryable { reason } => Settled::Ended(Outcome::Retryable { reason }),
-        })
+            CommitOutcome::Retryable { reason } => Outcome::Retryable { reason },
+        };
+        Ok(Some(report))
     }
 
     async fn change(

@@ -17,7 +17,7 @@ use super::FlowRun;
 use super::common::Work;
 use super::earlier::Share;
 use super::relations::register;
-use super::settle::{Identity, Settled};
+use super::settle::Identity;
 use super::target::Pinned;
 use crate::error::{LakeError, Result};
 use crate::table::{CommitEntry, DataFile, Table};
@@ -95,11 +95,7 @@ impl FlowRun<'_> {
         let to = i64::try_from(step.through).unwrap_or(i64::MAX);
         let identity = Identity::Progress { app_id: self.lake.app_id(self.flow), to };
         let batch = self.finish(&plan, executed, watermark, (identity, report))?;
-        let report = batch.report.clone();
-        Ok(match self.settle(&pinned, &plan, batch).await? {
-            Settled::Ended(outcome) => Some(FlowReport { outcome, ..report }),
-            Settled::Redo => None,
-        })
+        self.settle(&pinned, &plan, batch).await
     }
 
     /// What to read next; `None` when nothing is new.

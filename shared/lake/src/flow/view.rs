@@ -8,7 +8,7 @@ use headwater_core::report::{FlowReport, Input, Outcome};
 use super::FlowRun;
 use super::common::Work;
 use super::relations::PinnedSource;
-use super::settle::{Identity, Settled};
+use super::settle::Identity;
 use super::target::Pinned;
 use crate::error::Result;
 
@@ -53,11 +53,7 @@ impl FlowRun<'_> {
             Some(table) => table.files()?,
             None => Vec::new(),
         });
-        let report = batch.report.clone();
-        Ok(match self.settle(&pinned, &plan, batch).await? {
-            Settled::Ended(outcome) => Some(FlowReport { outcome, ..report }),
-            Settled::Redo => None,
-        })
+        self.settle(&pinned, &plan, batch).await
     }
 
     /// What the view was computed from, and what there is now.

@@ -1,6 +1,7 @@
 //! Files to rows, in chunks of bounded memory.
 
 use std::io::{BufRead, Read};
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, StructArray, TimestampMicrosecondArray};
@@ -12,7 +13,7 @@ use futures::TryStreamExt;
 use headwater_core::model::{CsvOptions, Format, ReadOptions};
 use headwater_core::provenance::METADATA;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{GetOptions, ObjectStore, ObjectStoreExt};
 
 use super::decode::Decoder;
 use super::records::{Cutter, Record};
@@ -268,13 +269,25 @@ struct RangeReader {
     failed: bool,
 }
 
+impl RangeReader {
+    /// Reads a range of the object that was found, not of one that has taken its place since.
+    async fn fetch(&self, range: Range<u64>) -> std::io::Result<Bytes> {
+        let options = GetOptions { range: Some(range.into()), ..GetOptions::default() };
+        let found = self.store.get_opts(&self.location, options).await.map_err(std::io::Error::other)?;
+        if found.meta.size != self.size {
+            return Err(std::io::Error::other("the file changed while it was read; it is read whole the next time"));
+        }
+        found.bytes().await.map_err(std::io::Error::other)
+    }
+}
+
 impl BufRead for RangeReader {
     fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
         if self.buffer.is_empty() && self.at < self.size {
             let end = (self.at + CHUNK as u64).min(self.size);
-            let range = self.runtime.block_on(self.store.get_range(&self.location, self.at..end));
+            let range = self.runtime.block_on(self.fetch(self.at..end));
             self.failed = range.is_err();
-            self.buffer = range.map_err(std::io::Error::other)?;
+            self.buffer = range?;
             self.at = end;
         }
         Ok(&self.buffer)

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Projects that are wrong, each in its own way.
-const WRONG: [(&str, &str); 43] = [
+const WRONG: [(&str, &str); 44] = [
     ("nothing", "-- nothing\n"),
     (
         "cycle",
@@ -23,6 +23,15 @@ CREATE FLOW f AS INSERT INTO a BY NAME SELECT * FROM STREAM read_events('flights
     (
         "missing target",
         "CREATE STREAMING TABLE flights; CREATE FLOW f AS INSERT INTO flight BY NAME SELECT * FROM STREAM read_events('flights')",
+    ),
+    (
+        "the same records twice",
+        "CREATE STREAMING TABLE a; CREATE STREAMING TABLE b;
+CREATE FLOW f AS INSERT INTO a BY NAME SELECT * FROM STREAM read_events('flights') WHERE x = 1;
+CREATE FLOW g AS INSERT INTO a BY NAME SELECT * FROM STREAM read_events('flights') WHERE x = 2;
+CREATE FLOW h AS INSERT INTO b BY NAME SELECT * FROM STREAM read_files('in/', format => 'json');
+CREATE FLOW i AS INSERT INTO b BY NAME SELECT * FROM STREAM read_files('in/more', format => 'json');
+CREATE FLOW j AS INSERT INTO b BY NAME SELECT * FROM STREAM read_files('in2', format => 'json')",
     ),
     ("no flow", "CREATE STREAMING TABLE a"),
     (
