@@ -64,6 +64,7 @@ impl Failure {
             io::ErrorKind::NotFound => "check the path",
             io::ErrorKind::PermissionDenied => "check the permissions",
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room on the disk",
+            io::ErrorKind::FileTooLarge => "raise the limit on the size of files (`ulimit -f`)",
             io::ErrorKind::ReadOnlyFilesystem => "choose a folder that can be written to",
             io::ErrorKind::InvalidData => "the file must be text in UTF-8",
             _ => "check the file, its disk and its permissions",

@@ -20,17 +20,18 @@ class Project:
     def __init__(self, folder):
         self.folder = folder
 
-    def start(self, *arguments):
+    def start(self, *arguments, before=(), **options):
         return subprocess.Popen(
-            [os.environ["HEADWATER_BIN"], *arguments],
+            [*before, os.environ["HEADWATER_BIN"], *arguments],
             cwd=self.folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            **options,
         )
 
-    def run(self, *arguments, expect=0):
-        process = self.start(*arguments)
+    def run(self, *arguments, expect=0, **how):
+        process = self.start(*arguments, **how)
         out, err = process.communicate(timeout=300)
         assert "panicked" not in err, err
         assert process.returncode == expect, f"{arguments}: exit {process.returncode}\n{out}\n{err}"

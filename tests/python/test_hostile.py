@@ -112,6 +112,17 @@ def test_a_lake_of_a_newer_protocol_is_refused_before_anything_is_written(empty)
     assert sorted(path.name for path in log.parent.glob("*.json")) == ["00000000000000000000.json", log.name]
 
 
+def test_a_table_that_asks_too_much_of_its_writers_is_refused_before_any_file_is_written(empty):
+    project_of(empty, {"a.json": '{"id": 1}\n'})
+    empty.run("run")
+    table = empty.folder / "lake/bronze/t"
+    (table / "_delta_log/00000000000000000001.json").write_text(json.dumps({"protocol": {"minReaderVersion": 1, "minWriterVersion": 7, "writerFeatures": ["rowTracking", "domainMetadata"]}}))
+    empty.write("in/b.json", '{"id": 2}\n')
+    out = empty.run("run", expect=1)
+    assert "RowTracking" in out and "help" in out
+    assert len(list(table.rglob("*.parquet"))) == 1 and empty.table("bronze/t").version() == 1
+
+
 def test_the_same_file_lands_once_however_often_it_is_run(empty):
     project_of(empty, {f"{n}.json": f'{{"id": {n}}}\n' for n in range(5)})
     for n in range(5, 8):

@@ -38,7 +38,14 @@ pub(crate) async fn execute(arguments: &CompactArguments, project: Option<&Path>
         .text("outcome", flows.iter().map(|flow| Some(words(&flow.outcome))))
         .rows();
     output.print(&render::rows(&rows, output)?)?;
-    Ok(if report.is_success() { Exit::Done } else { Exit::Failed })
+    let mut exit = Exit::Done;
+    for flow in flows {
+        if let Outcome::Failed { kind, message } = &flow.outcome {
+            output.complain(&format!("{}: {message}", flow.target));
+            exit = exit.max(Exit::from(*kind));
+        }
+    }
+    Ok(exit)
 }
 
 async fn explain(lake: &Lake, names: &[DatasetName], output: &Output) -> Result<Exit> {

@@ -44,7 +44,7 @@ impl Lake {
         for dataset in self.tables_of(&trigger.cause) {
             if let Err(error) = self.compact_table(&dataset, trigger, &mut report).await {
                 let mut failed = FlowReport::new(FlowName::new("compact"), dataset, trigger.cause.word());
-                failed.outcome = error.outcome();
+                failed.outcome = Outcome::Failed { kind: error.kind(), message: error.to_string() };
                 report.flows.push(failed);
             }
         }

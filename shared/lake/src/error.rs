@@ -4,7 +4,7 @@ use std::error::Error;
 
 use deltalake::DeltaTableError;
 use headwater_core::error::ErrorKind;
-use headwater_core::report::{ExpectationCount, Outcome};
+use headwater_core::report::ExpectationCount;
 
 /// Shorthand.
 pub type Result<T, E = LakeError> = std::result::Result<T, E>;
@@ -163,17 +163,6 @@ impl LakeError {
         }
     }
 
-    /// How work ends that meets this error: tried again, or failed.
-    #[must_use]
-    pub fn outcome(&self) -> Outcome {
-        match self.kind() {
-            ErrorKind::Conflict | ErrorKind::Unavailable => Outcome::Retryable { reason: self.to_string() },
-            kind @ (ErrorKind::Invalid | ErrorKind::Data | ErrorKind::Internal) => {
-                Outcome::Failed { kind, message: self.to_string() }
-            }
-        }
-    }
-
     /// An error of the query engine.
     #[must_use]
     pub fn query(source: datafusion::error::DataFusionError) -> Self {
@@ -277,6 +266,8 @@ fn hint(text: &str) -> &'static str {
     let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
     if says(&["os error 28", "os error 122"]) {
         "\n  help: the disk is full; make room and run again, nothing was lost"
+    } else if says(&["os error 27"]) {
+        "\n  help: files may not grow so large here; raise the limit (`ulimit -f`) and run again, nothing was lost"
     } else if says(&["os error 30"]) {
         "\n  help: the file system is read-only; choose another `storage`"
     } else if says(&["os error 13", "lacked the necessary privileges"]) {

@@ -92,6 +92,7 @@ fn remedy(source: &io::Error) -> &'static str {
         io::ErrorKind::PermissionDenied => "; check the owner and the permissions",
         io::ErrorKind::ReadOnlyFilesystem => "; choose a folder on a file system that can be written",
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free some space and run again",
+        io::ErrorKind::FileTooLarge => "; raise the limit on the size of files (`ulimit -f`) and run again",
         io::ErrorKind::NotFound => "; check the path",
         _ => "",
     }

@@ -1,6 +1,7 @@
 //! Steps that every kind of flow takes.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::dataframe::DataFrame;
@@ -24,6 +25,7 @@ use crate::engine::{self, arrow_schema};
 use crate::error::{LakeError, Result};
 use crate::ingest::{DecodeLimits, infer_schema};
 use crate::lake::Lake;
+use crate::protocol::check_writable;
 use crate::table::Table;
 
 /// What is particular about a batch.
@@ -49,8 +51,11 @@ impl FlowRun<'_> {
         }
     }
 
-    /// What the partitions of a batch share.
+    /// What the partitions of a batch share. A table that can't be written is refused before anything is.
     pub(super) async fn plan(&self, pinned: &Pinned, frame: &DataFrame, work: Work) -> Result<Arc<Plan>> {
+        for table in [&pinned.main, &pinned.quarantine, &pinned.late].into_iter().flatten() {
+            check_writable(&self.lake.storage().table_url(table.path()), table.snapshot()?)?;
+        }
         let Work { aside, source_version, remembered, traces_files } = work;
         let target = self.target_plan(pinned, frame.schema().inner(), remembered)?;
         let name = &self.flow.target;
@@ -71,6 +76,7 @@ impl FlowRun<'_> {
             now: Lake::now(),
             target_file_size: self.lake.pipeline().settings.target_file_size,
             traces_files,
+            failed: AtomicBool::new(false),
         }))
     }
 
@@ -161,7 +167,7 @@ impl FlowRun<'_> {
     }
 
     /// The batch, counted and ready to be settled; an error if a `FAIL UPDATE` rule was violated.
-    pub(super) fn finish(
+    pub(super) async fn finish(
         &self,
         plan: &Plan,
         executed: Executed,
@@ -173,6 +179,7 @@ impl FlowRun<'_> {
         report.rows = produced.rows;
         let fatal = produced.tally.fatal(&plan.rules);
         if !fatal.is_empty() {
+            plan.discard(produced).await;
             return Err(self.violated(report.expectations, &fatal));
         }
         let declared = self.flow.stream().and_then(|relation| relation.watermark());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{cast, filter_record_batch, not};
-use arrow::datatypes::{DataType, SchemaRef, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::TryStreamExt;
@@ -29,7 +29,8 @@ pub(super) struct Executed {
     pub(super) highest_event_time: Option<i64>,
 }
 
-/// Runs the query to its end. `watermark` parts the late rows from the others.
+/// Runs the query to its end. `watermark` parts the late rows from the others. When a part of it fails, the others end
+/// too, and their files are deleted.
 pub(super) async fn execute(
     frame: DataFrame,
     plan: &Arc<Plan>,
@@ -40,19 +41,38 @@ pub(super) async fn execute(
     let mut tasks = JoinSet::new();
     for stream in streams {
         let outlet = Outlet::new(Arc::clone(plan));
-        tasks.spawn(drain(stream, outlet, Arc::clone(&plan.target.schema), watermark));
+        tasks.spawn(drain(stream, outlet, Arc::clone(plan), watermark));
     }
     let (rows_ended, ended) = oneshot::channel();
-    let quarantine = bad.map(|bad| tokio::spawn(drain_bad(bad, ended, Outlet::new(Arc::clone(plan)))));
-    let mut executed = Executed::default();
+    let quarantine =
+        bad.map(|bad| tokio::spawn(drain_bad(bad, ended, Outlet::new(Arc::clone(plan)), Arc::clone(plan))));
+    let mut ends = Vec::new();
     while let Some(partition) = tasks.join_next().await {
-        executed.add(partition.map_err(LakeError::join)??);
+        ends.push(partition.map_err(LakeError::join).flatten());
     }
     drop(rows_ended);
     if let Some(quarantine) = quarantine {
-        executed.add(quarantine.await.map_err(LakeError::join)??);
+        ends.push(quarantine.await.map_err(LakeError::join).flatten());
     }
-    Ok(executed)
+    together(plan, ends).await
+}
+
+/// What all parts gave, or the first error.
+async fn together(plan: &Plan, ends: Vec<Result<Executed>>) -> Result<Executed> {
+    let (mut executed, mut first) = (Executed::default(), None);
+    for end in ends {
+        match end {
+            Ok(part) => executed.add(part),
+            Err(error) => drop(first.get_or_insert(error)),
+        }
+    }
+    match first {
+        None => Ok(executed),
+        Some(error) => {
+            plan.discard(executed.produced).await;
+            Err(error)
+        }
+    }
 }
 
 impl Executed {
@@ -62,16 +82,31 @@ impl Executed {
     }
 }
 
+/// Lets out the rows of one partition.
 async fn drain(
-    mut stream: SendableRecordBatchStream,
+    stream: SendableRecordBatchStream,
     mut outlet: Outlet,
-    schema: SchemaRef,
+    plan: Arc<Plan>,
     watermark: Option<i64>,
 ) -> Result<Executed> {
+    let poured = pour(stream, &mut outlet, &plan, watermark).await;
+    Box::pin(close(outlet, &plan, poured)).await
+}
+
+/// The highest event time, once all rows are out.
+async fn pour(
+    mut stream: SendableRecordBatchStream,
+    outlet: &mut Outlet,
+    plan: &Plan,
+    watermark: Option<i64>,
+) -> Result<Option<i64>> {
     let mut highest_event_time = None;
     while let Some(batch) = stream.try_next().await.map_err(LakeError::query)? {
+        if plan.has_failed() {
+            break;
+        }
         let times = event_times(&batch)?;
-        let rows = align(&batch, &schema)?;
+        let rows = align(&batch, &plan.target.schema)?;
         let Some(times) = times else {
             outlet.rows(rows).await?;
             continue;
@@ -84,11 +119,17 @@ async fn drain(
         }
         outlet.rows(in_time).await?;
     }
-    Ok(Executed { produced: outlet.close().await?, highest_event_time })
+    Ok(highest_event_time)
 }
 
 /// Takes bad records until the rows have ended: by then, all of them have been sent.
-async fn drain_bad(mut bad: BadRecords, mut ended: oneshot::Receiver<()>, mut outlet: Outlet) -> Result<Executed> {
+async fn drain_bad(
+    mut bad: BadRecords,
+    mut ended: oneshot::Receiver<()>,
+    mut outlet: Outlet,
+    plan: Arc<Plan>,
+) -> Result<Executed> {
+    let mut taken = Ok(None);
     loop {
         let records = tokio::select! {
             biased;
@@ -98,12 +139,31 @@ async fn drain_bad(mut bad: BadRecords, mut ended: oneshot::Receiver<()>, mut ou
                 continue;
             }
         };
-        match records {
-            Some(records) => outlet.bad(&records).await?,
-            None => break,
+        let Some(records) = records else { break };
+        if let Err(error) = outlet.bad(&records).await {
+            taken = Err(error);
+            break;
         }
     }
-    Ok(Executed { produced: outlet.close().await?, highest_event_time: None })
+    Box::pin(close(outlet, &plan, taken)).await
+}
+
+/// Ends the files of a part that went well, while all parts do; deletes them otherwise.
+async fn close(outlet: Outlet, plan: &Plan, poured: Result<Option<i64>>) -> Result<Executed> {
+    let closed = match poured {
+        Ok(highest_event_time) if !plan.has_failed() => {
+            outlet.close().await.map(|produced| Executed { produced, highest_event_time })
+        }
+        Ok(_) => {
+            outlet.abort().await;
+            Ok(Executed::default())
+        }
+        Err(error) => {
+            outlet.abort().await;
+            Err(error)
+        }
+    };
+    closed.inspect_err(|_| plan.fail())
 }
 
 /// The hidden event-time column, in microseconds, if the flow has a watermark.

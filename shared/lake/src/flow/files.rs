@@ -100,7 +100,7 @@ impl FlowRun<'_> {
         let executed = super::execute::execute(frame, &plan, watermark, Some(bad)).await?;
         report.millis = super::elapsed_millis(started);
         let identity = Identity::Sources { column: LedgerColumn::FilePath, ids: paths.clone() };
-        let mut batch = self.finish(&plan, executed, watermark, (identity, report))?;
+        let mut batch = self.finish(&plan, executed, watermark, (identity, report)).await?;
         self.mark_rowless(&mut batch, &paths);
         self.settle(&pinned, &plan, batch).await
     }

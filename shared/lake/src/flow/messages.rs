@@ -145,12 +145,9 @@ impl FlowRun<'_> {
         let executed = super::execute::execute(frame, &plan, watermark, Some(receiver)).await?;
         let ids = messages.iter().map(|message| message.id.clone()).collect();
         report.millis = super::elapsed_millis(started);
-        let batch = self.finish(
-            &plan,
-            executed,
-            watermark,
-            (Identity::Sources { column: LedgerColumn::MessageId, ids }, report),
-        )?;
+        let batch = self
+            .finish(&plan, executed, watermark, (Identity::Sources { column: LedgerColumn::MessageId, ids }, report))
+            .await?;
         self.settle(pinned, &plan, batch).await
     }
 

@@ -29,8 +29,9 @@ use std::time::Instant;
 
 use arrow::array::{ListArray, ListBuilder, StringBuilder};
 use chrono::{DateTime, Utc};
+use headwater_core::error::ErrorKind;
 use headwater_core::model::{Dataset, Flow};
-use headwater_core::report::{ExpectationCount, FlowReport};
+use headwater_core::report::{ExpectationCount, FlowReport, Outcome};
 
 use crate::commit::RetryPolicy;
 use crate::error::{LakeError, Result};
@@ -67,7 +68,12 @@ impl<'a> FlowRun<'a> {
         if let LakeError::ExpectationsViolated { counts, .. } = error {
             report.expectations.clone_from(counts);
         }
-        report.outcome = error.outcome();
+        report.outcome = match error.kind() {
+            ErrorKind::Conflict | ErrorKind::Unavailable => Outcome::Retryable { reason: error.to_string() },
+            kind @ (ErrorKind::Invalid | ErrorKind::Data | ErrorKind::Internal) => {
+                Outcome::Failed { kind, message: error.to_string() }
+            }
+        };
         report
     }
 

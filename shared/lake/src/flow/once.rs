@@ -46,7 +46,7 @@ impl FlowRun<'_> {
         let plan = self.with_keys_of_target(plan, &pinned, (&session, query), None).await?;
         let executed = super::execute::execute(frame, &plan, None, None).await?;
         report.millis = super::elapsed_millis(started);
-        let batch = self.finish(&plan, executed, None, (Identity::Progress { app_id, to: 1 }, report))?;
+        let batch = self.finish(&plan, executed, None, (Identity::Progress { app_id, to: 1 }, report)).await?;
         self.settle(&pinned, &plan, batch).await
     }
 }

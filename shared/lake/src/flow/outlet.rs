@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
@@ -19,7 +20,7 @@ use crate::align::align;
 use crate::error::Result;
 use crate::ingest::{BadRecord, SideContext, bad_records, side_rows};
 use crate::storage::Storage;
-use crate::write::{Writer, Written};
+use crate::write::{Writer, Written, discard};
 
 /// What all partitions of a batch share.
 #[derive(Debug)]
@@ -37,6 +38,27 @@ pub(super) struct Plan {
     pub(super) target_file_size: u64,
     /// Collect the file paths that rows came from.
     pub(super) traces_files: bool,
+    /// A part of the batch has failed: the others needn't go on.
+    pub(super) failed: AtomicBool,
+}
+
+impl Plan {
+    pub(super) fn fail(&self) {
+        self.failed.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Deletes what was written and won't be committed.
+    pub(super) async fn discard(&self, produced: Produced) {
+        let Produced { main, quarantine, late, .. } = produced;
+        let tables = [&self.target, &self.quarantine.table, &self.late.table];
+        for (table, written) in tables.into_iter().zip([main, quarantine, late]) {
+            discard(&self.storage, &table.path, written.adds).await;
+        }
+    }
 }
 
 /// A table that a batch may write to.
@@ -144,16 +166,32 @@ impl Outlet {
         self.quarantine_rows(&bad_records(bad, &self.plan.target.schema, &self.context()?)?).await
     }
 
-    /// Ends all files.
+    /// Ends all files; if one can't be ended, none is left.
     pub(super) async fn close(self) -> Result<Produced> {
-        Ok(Produced {
-            main: finish(self.main).await?,
-            quarantine: finish(self.quarantine).await?,
-            late: finish(self.late).await?,
-            rows: self.rows,
-            tally: self.tally,
-            file_paths: self.file_paths,
-        })
+        let Self { plan, rows, tally, file_paths, .. } = self;
+        let mut produced = Produced { rows, tally, file_paths, ..Produced::default() };
+        let mut first = None;
+        let files = [&mut produced.main, &mut produced.quarantine, &mut produced.late];
+        for (writer, files) in [self.main, self.quarantine, self.late].into_iter().zip(files) {
+            match finish(writer).await {
+                Ok(written) => *files = written,
+                Err(error) => drop(first.get_or_insert(error)),
+            }
+        }
+        match first {
+            None => Ok(produced),
+            Some(error) => {
+                plan.discard(produced).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives up: what was written so far is deleted.
+    pub(super) async fn abort(self) {
+        for writer in [self.main, self.quarantine, self.late].into_iter().flatten() {
+            writer.abort().await;
+        }
     }
 
     async fn keep(&mut self, kept: RecordBatch) -> Result<()> {

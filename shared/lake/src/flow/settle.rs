@@ -18,7 +18,7 @@ use crate::commit::{Change, CommitOutcome, commit};
 use crate::error::Result;
 use crate::ledger::LedgerColumn;
 use crate::table::Table;
-use crate::write::Written;
+use crate::write::{Written, discard};
 
 /// What makes a batch happen once.
 #[derive(Debug, Clone)]
@@ -75,7 +75,10 @@ impl FlowRun<'_> {
             }
             match self.apply(&side, table, &change).await? {
                 CommitOutcome::Committed { .. } => {}
-                CommitOutcome::AlreadyApplied { .. } | CommitOutcome::Redo { .. } => return Ok(None),
+                CommitOutcome::AlreadyApplied { .. } | CommitOutcome::Redo { .. } => {
+                    discard(&plan.storage, &plan.target.path, produced.main.adds).await;
+                    return Ok(None);
+                }
                 CommitOutcome::Retryable { reason } => {
                     return Ok(Some(FlowReport { outcome: Outcome::Retryable { reason }, ..report }));
                 }
@@ -140,8 +143,17 @@ impl FlowRun<'_> {
         Ok(change)
     }
 
+    /// Commits, or deletes the files that will never be committed: somebody else holds each version that they were
+    /// put at.
     async fn apply(&self, name: &DatasetName, table: Option<&Table>, change: &Change) -> Result<CommitOutcome> {
         let path = self.lake.table_path(name)?;
-        commit(self.lake.storage(), &path, table, change, self.policy()).await
+        let outcome = commit(self.lake.storage(), &path, table, change, self.policy()).await?;
+        match &outcome {
+            CommitOutcome::AlreadyApplied { .. } | CommitOutcome::Redo { .. } => {
+                discard(self.lake.storage(), &path, change.adds.clone()).await;
+            }
+            CommitOutcome::Committed { .. } | CommitOutcome::Retryable { .. } => {}
+        }
+        Ok(outcome)
     }
 }

@@ -94,7 +94,7 @@ impl FlowRun<'_> {
         report.millis = super::elapsed_millis(started);
         let to = i64::try_from(step.through).unwrap_or(i64::MAX);
         let identity = Identity::Progress { app_id: self.lake.app_id(self.flow), to };
-        let batch = self.finish(&plan, executed, watermark, (identity, report))?;
+        let batch = self.finish(&plan, executed, watermark, (identity, report)).await?;
         self.settle(&pinned, &plan, batch).await
     }
 
