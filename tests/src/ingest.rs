@@ -132,6 +132,24 @@ fn json_messages(bodies: &[&str], schema: &SchemaRef) -> Decoded {
 }
 
 #[test]
+fn times_are_texts_however_deep_they_stand() {
+    let list = |data_type| DataType::List(Arc::new(Field::new_list_field(data_type, true)));
+    let at = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    let inner = DataType::Struct(vec![Field::new("at", at, true), Field::new("n", DataType::Int64, true)].into());
+    let schema = columns(&[("s", inner), ("d", list(DataType::Date32))]);
+    let good = [
+        r#"{"s":{"at":"2024-01-01T00:00:00Z","n":1},"d":["2024-01-01",null]}"#,
+        r#"{"s":{"at":null,"n":1700000000000000},"d":[]}"#,
+        r#"{"s":null}"#,
+    ];
+    let bad = [r#"{"s":{"at":1700000000000000}}"#, r#"{"d":[19000]}"#, r#"{"s":{"at":"yesterday"}}"#];
+    let decoded = json_messages(&[good[0], bad[0], good[1], bad[1], bad[2], good[2]], &schema);
+    assert_eq!(decoded.rows.len(), 3);
+    assert!(decoded.rows[0].contains("2024-01-01T00:00:00Z") && decoded.rows[0].contains("[2024-01-01"));
+    assert_eq!(decoded.raw(), bad);
+}
+
+#[test]
 fn each_bad_json_record_is_kept_verbatim_between_good_ones() {
     let bad: &[&[u8]] = &[
         b"not json",
@@ -325,6 +343,18 @@ fn a_header_finds_columns_by_name_and_those_that_it_lacks_are_null() {
         assert_eq!(decoded.bad, [], "{}", String::from_utf8_lossy(text));
         assert_eq!(decoded.rows, *expected, "{}", String::from_utf8_lossy(text));
     }
+}
+
+#[test]
+fn each_message_may_have_a_header_of_its_own_and_a_line_that_names_no_column_is_a_record() {
+    let bodies = ["a,b\n1,x\n", "b,a\ny,2\n", "A,B\n3,z", "a,b\n4,w\nbad,v\n", "a,b\n", "5,u\n6,t\n"];
+    let messages: Vec<_> =
+        bodies.iter().enumerate().map(|(at, body)| message(&format!("m{at}"), body.as_bytes())).collect();
+    let (batch, bad) = decode_messages(&messages, "s", &read_as(csv(true)), &a_and_b(), LIMITS).unwrap();
+    let mut decoded = rows(&batch);
+    decoded.sort();
+    assert_eq!(decoded, ["1|x", "2|y", "3|z", "4|w", "5|u", "6|t"]);
+    assert_eq!(bad.iter().map(|bad| (&bad.raw[..], &bad.position[..])).collect::<Vec<_>>(), [(&b"bad,v"[..], "m3:3")]);
 }
 
 #[test]

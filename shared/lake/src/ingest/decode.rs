@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use headwater_core::model::{CsvOptions, Format};
 use memchr::memchr;
 
@@ -48,6 +48,34 @@ impl Decoder {
             format: format.clone(),
             has_integers: is_json && has_integers(columns.fields()),
         }
+    }
+
+    /// As the header of a CSV text says: columns are found by its names, in any case, and those that it lacks are NULL.
+    /// `None` if it names no column at all.
+    pub(super) fn with_header(format: &Format, columns: &SchemaRef, header: &[u8]) -> Option<Self> {
+        let mut decoder = Self::new(format, columns);
+        let Format::Csv(options) = format else { return None };
+        let names = header_names(header, options);
+        let mut wanted: Vec<&Arc<Field>> = columns.fields().iter().collect();
+        let mut field = |name: &String| {
+            let same = |exact: bool, field: &Field| match exact {
+                true => field.name() == name,
+                false => field.name().eq_ignore_ascii_case(name),
+            };
+            let find = |exact| wanted.iter().position(|field| same(exact, field));
+            match find(true).or_else(|| find(false)) {
+                Some(at) => wanted.swap_remove(at).as_ref().clone(),
+                None => Field::new(format!("{name} (not read)"), DataType::Utf8, true),
+            }
+        };
+        let fields: Vec<Field> = names.iter().map(&mut field).collect();
+        if wanted.len() == columns.fields().len() {
+            return None;
+        }
+        if fields.iter().ne(columns.fields().iter().map(AsRef::as_ref)) {
+            decoder.input = Arc::new(Schema::new(fields));
+        }
+        Some(decoder)
     }
 
     /// Decodes records of a text. A CSV record over several lines that can't be decoded is decoded
@@ -211,18 +239,33 @@ fn without(sound: Vec<usize>, bad: &[(usize, String)]) -> Vec<usize> {
     sound.into_iter().filter(|index| !refused(index)).collect()
 }
 
-/// The columns with dates and timestamps as text, which is read strictly afterwards: the decoder
+/// The columns with dates and timestamps, at any depth, as text, which is read strictly afterwards: the decoder
 /// itself would take a bare number for microseconds or days.
 fn with_times_as_text(columns: &SchemaRef) -> SchemaRef {
-    let is_time = |field: &Field| matches!(field.data_type(), DataType::Timestamp(..) | DataType::Date32);
-    if !columns.fields().iter().any(|field| is_time(field)) {
-        return Arc::clone(columns);
-    }
-    let as_text = |field: &Arc<Field>| match is_time(field) {
-        true => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8)),
-        false => Arc::clone(field),
+    let fields: Fields = columns.fields().iter().map(time_as_text).collect();
+    if fields == *columns.fields() { Arc::clone(columns) } else { Arc::new(Schema::new(fields)) }
+}
+
+fn time_as_text(field: &Arc<Field>) -> Arc<Field> {
+    let data_type = match field.data_type() {
+        DataType::Timestamp(..) | DataType::Date32 => DataType::Utf8,
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(time_as_text).collect()),
+        DataType::List(element) => DataType::List(time_as_text(element)),
+        DataType::Map(entries, sorted) => DataType::Map(time_as_text(entries), *sorted),
+        _ => return Arc::clone(field),
     };
-    Arc::new(Schema::new(columns.fields().iter().map(as_text).collect::<Vec<_>>()))
+    Arc::new(field.as_ref().clone().with_data_type(data_type))
+}
+
+fn header_names(header: &[u8], options: &CsvOptions) -> Vec<String> {
+    let format = arrow::csv::reader::Format::default()
+        .with_header(true)
+        .with_delimiter(options.separator)
+        .with_quote(options.quote);
+    let names = format
+        .infer_schema(header, Some(0))
+        .map(|(schema, _)| schema.fields().iter().map(|field| field.name().clone()).collect());
+    names.unwrap_or_default()
 }
 
 /// A decoder's error without the engine's words and without the place in the bulk.

@@ -212,32 +212,17 @@ impl FileDecoder {
         Ok((with_metadata(bulk.rows, file)?, bad.collect()))
     }
 
-    /// The decoder of a file; a CSV header is taken off the records. Columns are found by the names of
-    /// the header, in any case, and those that it lacks are NULL; a header that names no column at all
-    /// is one in other words, and columns are found by position.
+    /// The decoder of a file; a CSV header is taken off the records. One that names no column at all is one in other
+    /// words, and columns are found by position.
     fn decoder(&self, text: &[u8], records: &mut Vec<Record>) -> Decoder {
-        let mut decoder = Decoder::new(&self.read.format, &self.columns);
-        let Format::Csv(options @ CsvOptions { header: true, .. }) = &self.read.format else { return decoder };
-        let header = records.remove(0);
-        let names = header_names(&text[header.range], options);
-        let mut wanted: Vec<&Arc<Field>> = self.columns.fields().iter().collect();
-        let mut field = |name: &String| {
-            let same = |exact: bool, field: &Field| match exact {
-                true => field.name() == name,
-                false => field.name().eq_ignore_ascii_case(name),
-            };
-            let find = |exact| wanted.iter().position(|field| same(exact, field));
-            match find(true).or_else(|| find(false)) {
-                Some(at) => wanted.swap_remove(at).as_ref().clone(),
-                None => Field::new(format!("{name} (not read)"), DataType::Utf8, true),
+        let (format, columns) = (&self.read.format, &self.columns);
+        let by_name = match format {
+            Format::Csv(CsvOptions { header: true, .. }) => {
+                Decoder::with_header(format, columns, &text[records.remove(0).range])
             }
+            Format::Csv(_) | Format::Json | Format::Raw => None,
         };
-        let fields: Vec<Field> = names.iter().map(&mut field).collect();
-        let is_named = wanted.len() < self.columns.fields().len();
-        if is_named && fields.iter().ne(self.columns.fields().iter().map(AsRef::as_ref)) {
-            decoder.input = Arc::new(Schema::new(fields));
-        }
-        decoder
+        by_name.unwrap_or_else(|| Decoder::new(format, columns))
     }
 
     fn reader(&self, file: &FoundFile) -> RangeReader {
@@ -331,17 +316,6 @@ fn with_metadata(rows: RecordBatch, file: &FoundFile) -> Result<RecordBatch> {
     let schema = file_schema(&rows.schema());
     let columns = rows.columns().iter().cloned().chain([Arc::new(metadata) as ArrayRef]).collect();
     RecordBatch::try_new(schema, columns).map_err(LakeError::arrow)
-}
-
-fn header_names(header: &[u8], options: &CsvOptions) -> Vec<String> {
-    let format = arrow::csv::reader::Format::default()
-        .with_header(true)
-        .with_delimiter(options.separator)
-        .with_quote(options.quote);
-    let names = format
-        .infer_schema(header, Some(0))
-        .map(|(schema, _)| schema.fields().iter().map(|field| field.name().clone()).collect());
-    names.unwrap_or_default()
 }
 
 fn origin(file: &FoundFile) -> Origin {

@@ -1,10 +1,12 @@
 //! Messages to rows.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BinaryArray, RecordBatch, StringArray, StructArray, TimestampMicrosecondArray};
+use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
-use headwater_core::model::{Format, ReadOptions};
+use headwater_core::model::{CsvOptions, Format, ReadOptions};
 use headwater_core::provenance::METADATA;
 use headwater_core::trigger::Message;
 
@@ -33,7 +35,8 @@ pub fn message_schema(columns: &SchemaRef) -> SchemaRef {
     Arc::new(Schema::new(columns.fields().iter().cloned().chain([metadata]).collect::<Vec<_>>()))
 }
 
-/// Decodes messages; a body may hold several records, one a line.
+/// Decodes messages; a body may hold several records, one a line. Where CSV has headers, each message may have its own;
+/// a first line that names no column is a record.
 ///
 /// # Errors
 /// `Internal` only: what can't be decoded is returned.
@@ -50,7 +53,7 @@ pub fn decode_messages(
         return Ok((with_metadata(vec![Arc::new(bodies)], &owners, messages, source, columns)?, Vec::new()));
     }
     let mut text = Vec::with_capacity(messages.iter().map(|message| message.body.len() + 1).sum());
-    let (mut records, mut starts, mut bad) = (Vec::new(), Vec::with_capacity(messages.len()), Vec::new());
+    let (mut groups, mut starts, mut bad) = (Groups::default(), Vec::with_capacity(messages.len()), Vec::new());
     for message in messages {
         let offset = text.len();
         starts.push(offset);
@@ -62,18 +65,48 @@ pub fn decode_messages(
             bad.push(bad_record(message, source, 1, "the message is empty".into(), &message.body));
         }
         let moved = |record: Record| Record { range: record.range.start + offset..record.range.end + offset, ..record };
-        records.extend(found.into_iter().map(moved));
+        groups.add(&text, found.into_iter().map(moved).collect(), (&read.format, columns));
     }
-    let bulk = Decoder::new(&read.format, columns).decode(&text, records, limits.record_bytes)?;
-    let owner = |index: usize| starts.partition_point(|start| *start <= bulk.records[index].range.start) - 1;
-    bad.extend(bulk.bad.into_iter().map(|(index, reason)| {
-        let record = &bulk.records[index];
-        let raw = &text[record.range.clone()];
-        let raw = &raw[..raw.len().min(limits.record_bytes)];
-        bad_record(&messages[owner(index)], source, record.line, reason, raw)
-    }));
-    let owners: Vec<usize> = bulk.good.iter().map(|index| owner(*index)).collect();
-    Ok((with_metadata(bulk.rows.columns().to_vec(), &owners, messages, source, columns)?, bad))
+    let (mut batches, mut owners) = (Vec::new(), Vec::new());
+    for (decoder, records) in groups.0.into_values() {
+        let bulk = decoder.decode(&text, records, limits.record_bytes)?;
+        let owner = |index: usize| starts.partition_point(|start| *start <= bulk.records[index].range.start) - 1;
+        bad.extend(bulk.bad.into_iter().map(|(index, reason)| {
+            let record = &bulk.records[index];
+            let raw = &text[record.range.clone()];
+            let raw = &raw[..raw.len().min(limits.record_bytes)];
+            bad_record(&messages[owner(index)], source, record.line, reason, raw)
+        }));
+        owners.extend(bulk.good.iter().map(|index| owner(*index)));
+        batches.push(bulk.rows);
+    }
+    let rows = concat_batches(columns, &batches).map_err(LakeError::arrow)?;
+    Ok((with_metadata(rows.columns().to_vec(), &owners, messages, source, columns)?, bad))
+}
+
+/// Records of messages by the header that they stand under, which is empty where there is none.
+#[derive(Default)]
+struct Groups(BTreeMap<Vec<u8>, (Decoder, Vec<Record>)>);
+
+impl Groups {
+    /// Adds the records of a message, its header taken off.
+    fn add(&mut self, text: &[u8], mut records: Vec<Record>, (format, columns): (&Format, &SchemaRef)) {
+        let header = match (format, records.first()) {
+            (Format::Csv(CsvOptions { header: true, .. }), Some(first)) => &text[first.range.clone()],
+            _ => &[],
+        };
+        if let Some((_, same)) = self.0.get_mut(header).filter(|_| !header.is_empty()) {
+            same.extend(records.drain(1..));
+            return;
+        }
+        match Decoder::with_header(format, columns, header) {
+            Some(decoder) => drop(self.0.insert(header.to_vec(), (decoder, records.split_off(1)))),
+            None => {
+                let group = self.0.entry(Vec::new()).or_insert_with(|| (Decoder::new(format, columns), Vec::new()));
+                group.1.append(&mut records);
+            }
+        }
+    }
 }
 
 /// The records of a body: a JSON object over any number of lines, or one record a line.
