@@ -1,5 +1,6 @@
 //! SQL as Spark understands it, and nothing but SQL.
 
+mod holistic;
 mod sandbox;
 mod spark;
 

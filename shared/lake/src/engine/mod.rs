@@ -8,6 +8,7 @@ mod build;
 mod calls;
 mod casts;
 mod functions;
+mod holistic;
 mod planners;
 mod rewrite;
 mod types;
@@ -37,6 +38,7 @@ use self::casts::{FloatsFirst, SparkCasts, spark_casts, with_floats_first};
 use self::planners::{SparkOperators, SparkTypes};
 use crate::error::{LakeError, Result};
 
+pub use holistic::Grouper;
 pub use types::{arrow_schema, storable_schema};
 pub use words::sql_name;
 
@@ -109,6 +111,15 @@ impl Engine {
         names.sort();
         names.dedup();
         names
+    }
+
+    /// As [`Self::plan`], with holistic groupings handed over to a grouper, which computes them now. Their
+    /// keys and arguments are held in memory meanwhile.
+    ///
+    /// # Errors
+    /// As [`Self::plan`], and what reading and grouping the rows gives.
+    pub async fn plan_grouped(&self, session: &SessionContext, query: &Query, grouper: &Grouper) -> Result<DataFrame> {
+        holistic::group(self.plan(session, query).await?, grouper).await
     }
 
     fn empty(&self, partitions: Option<usize>) -> SessionContext {

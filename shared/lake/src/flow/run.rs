@@ -8,6 +8,7 @@ use headwater_core::report::{FlowReport, Outcome, Report};
 use headwater_core::trigger::{Cause, Trigger};
 
 use super::FlowRun;
+use crate::engine::Grouper;
 use crate::lake::Lake;
 
 impl Lake {
@@ -36,8 +37,8 @@ impl Lake {
     }
 
     /// Brings materialized views up to date, sources before their readers. A view that reads one that
-    /// failed is skipped.
-    pub async fn refresh_views(&self, trigger: &Trigger) -> Report {
+    /// failed is skipped. Holistic groupings are the grouper's.
+    pub async fn refresh_views(&self, trigger: &Trigger, grouper: &Grouper) -> Report {
         let only = named(&trigger.cause);
         let mut report = Report::default();
         let mut failed: BTreeSet<DatasetName> = BTreeSet::new();
@@ -50,7 +51,7 @@ impl Lake {
                 failed.insert(flow.target.clone());
                 continue;
             }
-            self.run(flow, trigger, &mut report, async |run: FlowRun<'_>| run.refresh_view().await).await;
+            self.run(flow, trigger, &mut report, async |run: FlowRun<'_>| run.refresh_view(grouper).await).await;
             if report.flows.last().is_some_and(|last| matches!(last.outcome, Outcome::Failed { .. })) {
                 failed.insert(flow.target.clone());
             }

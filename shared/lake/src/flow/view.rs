@@ -10,13 +10,14 @@ use super::common::Work;
 use super::relations::PinnedSource;
 use super::settle::Identity;
 use super::target::Pinned;
+use crate::engine::Grouper;
 use crate::error::Result;
 
 impl FlowRun<'_> {
     /// Brings the view up to date by the cheapest strategy that is right for what changed.
-    pub(crate) async fn refresh_view(&self) -> Vec<FlowReport> {
+    pub(crate) async fn refresh_view(&self, grouper: &Grouper) -> Vec<FlowReport> {
         loop {
-            match self.refresh_once().await {
+            match self.refresh_once(grouper).await {
                 Ok(Some(report)) => return vec![report],
                 Ok(None) if self.is_out_of_time() => return Vec::new(),
                 Ok(None) => {}
@@ -25,7 +26,7 @@ impl FlowRun<'_> {
         }
     }
 
-    async fn refresh_once(&self) -> Result<Option<FlowReport>> {
+    async fn refresh_once(&self, grouper: &Grouper) -> Result<Option<FlowReport>> {
         let started = Instant::now();
         let mut report = self.report();
         let pinned = self.pin_target().await?;
@@ -42,7 +43,7 @@ impl FlowRun<'_> {
             return Ok(Some(report));
         }
         report.inputs = inputs(&state);
-        let frame = self.lake.engine().plan(&session, query).await?;
+        let frame = self.lake.engine().plan_grouped(&session, query, grouper).await?;
         let plan = self.plan(&pinned, &frame, Work::default()).await?;
         let executed = super::execute::execute(frame, &plan, None, None).await?;
         report.millis = super::elapsed_millis(started);
