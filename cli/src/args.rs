@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -93,7 +94,12 @@ pub(crate) enum Command {
     Events(EventsArguments),
     /// Show what a dataset is made from, and what is made from it
     Lineage(LineageArguments),
-    /// Send the dead letters of sources to their queues again, with all their tries
+    /// Send quarantined rows through their table's flow again, or dead letters to their queues
+    #[command(
+        after_help = "Examples:\n  headwater redrive                       # the dead letters of all sources\n  \
+                      headwater redrive flights --dry-run     # what of the table's quarantine would pass now\n  \
+                      headwater redrive flights --reason known_carrier --since 2025-01-31"
+    )]
     Redrive(RedriveArguments),
     /// Rewrite small files as larger ones and make checkpoints
     Compact(CompactArguments),
@@ -212,10 +218,19 @@ pub(crate) struct CompactArguments {
 }
 
 /// Arguments of `redrive`.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct RedriveArguments {
-    /// Source [default: all]
-    pub(crate) source: Option<String>,
+    /// Table whose quarantine, or source whose dead letters [default: the dead letters of all sources]
+    pub(crate) name: Option<String>,
+    /// Only rows one of whose reasons holds this text
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// Only rows put aside since this day or time
+    #[arg(long, value_name = "TIME", value_parser = crate::commands::moment)]
+    pub(crate) since: Option<DateTime<Utc>>,
+    /// Say what would be returned, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// Arguments of `completion`.

@@ -13,4 +13,5 @@ mod ingest;
 mod lakes;
 mod language;
 mod local_host;
+mod redrive;
 mod tables;

@@ -12,6 +12,8 @@ mod run;
 mod status;
 mod validate;
 
+pub(crate) use redrive::moment;
+
 use std::path::Path;
 
 use chrono::Utc;
@@ -31,7 +33,7 @@ pub(crate) fn execute(arguments: Arguments, output: &Output) -> Result<Exit> {
         Command::Validate(validate) => wait(async { validate::execute(&validate, project, output).await }),
         Command::Lineage(lineage) => lineage::execute(&lineage, project, output),
         Command::Replay(replay) => wait(async { replay::execute(replay, &look(project)?, output).await }),
-        Command::Redrive(redrive) => redrive::execute(&redrive, &look(project)?, output),
+        Command::Redrive(redrive) => wait(async { Box::pin(redrive::execute(&redrive, project, output)).await }),
         Command::Run(run) => wait(Box::pin(run::execute(&run, project, output))),
         Command::Query(query) => wait(async { query::execute(&query, project, output).await }),
         Command::Compact(compact) => wait(async { compact::execute(&compact, project, output).await }),

@@ -54,6 +54,8 @@ pub struct Winner {
     pub removes: BTreeSet<String>,
     /// It added rows, rather than moving them between files.
     pub adds_rows: bool,
+    /// It took rows away, rather than moving them between files.
+    pub removes_rows: bool,
     /// Its `txn` actions.
     pub txns: Vec<(String, i64)>,
     /// It changed columns, properties or the protocol.
@@ -93,6 +95,8 @@ pub enum RedoReason {
     RemovedFile,
     /// Rows came that our replacement would miss.
     NewRows,
+    /// Rows went, as a full refresh takes them: what the attempt brings may be read again.
+    LostRows,
     /// The flow's progress moved.
     Progress,
     /// Columns, properties or protocol changed.
@@ -108,6 +112,7 @@ impl RedoReason {
         match self {
             Self::RemovedFile => "a file to be removed was removed by another commit",
             Self::NewRows => "another commit added rows to a table that is being replaced",
+            Self::LostRows => "another commit took rows away from the table",
             Self::Progress => "another run of the flow moved its progress",
             Self::Schema => "another commit changed the table's columns, properties or protocol",
             Self::Records => "another commit landed the same source records",
@@ -145,6 +150,9 @@ fn against(attempt: &Attempt, winner: &Winner) -> Option<Decision> {
     }
     if attempt.fence.replaces_table && winner.adds_rows {
         return redo(RedoReason::NewRows);
+    }
+    if attempt.fence.state.is_some() && winner.removes_rows {
+        return redo(RedoReason::LostRows);
     }
     if winner.holds_our_records {
         return redo(RedoReason::Records);
@@ -234,6 +242,14 @@ mod tests {
     }
 
     #[test]
+    fn what_has_state_is_computed_again_after_rows_went() {
+        let refresh = Winner { removes_rows: true, removes: BTreeSet::from(["b".to_owned()]), ..winner(4) };
+        let redo = Decision::Redo { reason: RedoReason::LostRows };
+        assert_eq!(decide(&stateful(Some(3), 7), std::slice::from_ref(&refresh)), redo);
+        assert_eq!(decide(&attempt(), &[refresh]), Decision::Rebase { onto: 4 });
+    }
+
+    #[test]
     fn the_same_batch_by_another_run_is_applied() {
         assert_eq!(decide(&stateful(Some(3), 7), &[moving(4, 7)]), Decision::Applied { version: 4, ours: false });
         assert_eq!(decide(&stateful(None, 0), &[moving(4, 9)]), Decision::Applied { version: 4, ours: false });
@@ -266,7 +282,7 @@ mod tests {
                         adds_rows: bool, txn in prop::option::of((prop::sample::select(vec!["flow", "other"]), -1_i64..9)),
                         changes_table in prop::bool::weighted(0.1), holds_our_records in prop::bool::weighted(0.1)) -> Winner {
             let txns = txn.map(|(app_id, version)| (app_id.to_owned(), version)).into_iter().collect();
-            Winner { version, token, removes, adds_rows, txns, changes_table, holds_our_records }
+            Winner { version, token, removes_rows: !removes.is_empty() && adds_rows, removes, adds_rows, txns, changes_table, holds_our_records }
         }
     }
 

@@ -307,6 +307,7 @@ impl<'a> Committer<'a> {
             token: entry.token.clone(),
             removes: entry.removed_paths(),
             adds_rows: !entry.rows_added().is_empty(),
+            removes_rows: entry.removes_rows(),
             txns: entry.txns.clone(),
             changes_table: entry.metadata.is_some() || entry.protocol.is_some(),
             holds_our_records,

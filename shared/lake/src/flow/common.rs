@@ -93,7 +93,7 @@ impl FlowRun<'_> {
     }
 
     /// The dataset's expectations, compiled; a `NOT NULL` column is one that quarantines.
-    fn rules(&self, target: &TablePlan) -> Result<Vec<Rule>> {
+    pub(super) fn rules(&self, target: &TablePlan) -> Result<Vec<Rule>> {
         let session = self.lake.engine().session();
         let compile = |expectation: &Expectation| {
             Ok(Rule {

@@ -12,8 +12,8 @@ use arrow::datatypes::{DataType, Int64Type};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::TryStreamExt;
 
-use super::FlowRun;
 use super::outlet::TablePlan;
+use super::{FlowRun, RETURNED};
 use crate::align::align;
 use crate::error::{LakeError, Result};
 use crate::ingest::{HEADWATER, RAW_FIELDS};
@@ -108,7 +108,8 @@ impl FlowRun<'_> {
     }
 }
 
-/// Each row as text, without what differs from one attempt to the next: reasons and times.
+/// Each row as text, without what differs from one attempt to the next: reasons, times and
+/// what a redrive did.
 fn texts(rows: &RecordBatch) -> Result<Vec<String>> {
     let mut columns: Vec<ArrayRef> = Vec::new();
     for (field, column) in rows.schema().fields().iter().zip(rows.columns()) {
@@ -117,6 +118,7 @@ fn texts(rows: &RecordBatch) -> Result<Vec<String>> {
                 let fields = column.as_struct();
                 columns.extend(RAW_FIELDS.iter().filter_map(|name| fields.column_by_name(name)).map(ArrayRef::clone));
             }
+            _ if field.name() == RETURNED => {}
             _ => columns.push(ArrayRef::clone(column)),
         }
     }

@@ -15,6 +15,7 @@ mod messages;
 mod once;
 mod outlet;
 mod query;
+mod redrive;
 mod relations;
 mod remembered;
 mod reset;
@@ -24,6 +25,8 @@ mod settle;
 mod stream;
 mod target;
 mod view;
+
+pub use redrive::{RETURNED, Redrive, Redriven};
 
 use std::time::Instant;
 
