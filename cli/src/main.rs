@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod failure;
 mod host;
+mod lambda;
 mod look;
 mod output;
 mod project;
@@ -19,6 +20,9 @@ use crate::failure::{Exit, Failure};
 use crate::output::Output;
 
 fn main() -> ExitCode {
+    if lambda::is_bootstrap(std::env::args_os().next()) {
+        return function();
+    }
     let arguments = Arguments::parse();
     let output = Output::new(&arguments);
     let environment = headwater_runtime::config::environment();
@@ -33,6 +37,17 @@ fn main() -> ExitCode {
         failure.exit()
     });
     ExitCode::from(exit as u8)
+}
+
+/// The program as a function of Lambda; it ends only when it can't go on.
+fn function() -> ExitCode {
+    match commands::wait(Box::pin(lambda::execute())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            tracing::error!(%failure, "the function can't run");
+            ExitCode::from(failure.exit() as u8)
+        }
+    }
 }
 
 /// Says what went wrong, once, in the format that was asked for.

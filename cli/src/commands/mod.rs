@@ -47,7 +47,7 @@ fn look(project: Option<&Path>) -> Result<Look> {
 }
 
 /// Runs to the end on all cores.
-fn wait<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+pub(crate) fn wait<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|source| Failure::Message {
         exit: Exit::Retry,

@@ -56,6 +56,14 @@ pub enum RuntimeError {
         /// What is wrong with it, and what would be right.
         problem: String,
     },
+    /// Flows failed; their reasons are in the log. The kind is the first one's.
+    #[error("{} failed ({kind}); the log says why", flows.join(", "))]
+    FlowsFailed {
+        /// The flows.
+        flows: Vec<String>,
+        /// What the caller does about it.
+        kind: ErrorKind,
+    },
     /// A background task ended without an answer. `Internal`.
     #[error("a background task of the host ended without an answer: {reason}")]
     Task {
@@ -74,6 +82,7 @@ impl RuntimeError {
             Self::NoProject { .. } | Self::UnknownMessage { .. } | Self::TooLarge { .. } | Self::Setting { .. } => {
                 ErrorKind::Invalid
             }
+            Self::FlowsFailed { kind, .. } => *kind,
             Self::Task { .. } => ErrorKind::Internal,
         }
     }

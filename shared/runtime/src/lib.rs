@@ -5,6 +5,8 @@
 
 pub mod config;
 pub mod error;
+pub mod function;
+pub mod lambda;
 pub mod local;
 pub mod replay;
 pub mod spool;

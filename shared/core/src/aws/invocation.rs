@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{Error, IgnoredAny};
+use serde::{Deserialize, Deserializer};
 
 use super::error::EventError;
 use super::queue::{QueueBatch, Record};
@@ -26,7 +26,23 @@ impl Invocation {
     /// # Errors
     /// [`EventError`], when it is none of them.
     pub fn read(document: &[u8]) -> Result<Self, EventError> {
-        let document: Document<'_> = serde_json::from_slice(document)?;
+        serde_json::from_slice::<Document<'_>>(document)?.try_into()
+    }
+}
+
+/// As [`Invocation::read`]; the error quotes nothing of the document either.
+impl<'de> Deserialize<'de> for Invocation {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let document = Document::deserialize(deserializer);
+        let document = document.map_err(|_| D::Error::custom("the document is not as AWS sends it"))?;
+        Self::try_from(document).map_err(D::Error::custom)
+    }
+}
+
+impl TryFrom<Document<'_>> for Invocation {
+    type Error = EventError;
+
+    fn try_from(document: Document<'_>) -> Result<Self, EventError> {
         match document {
             Document { records: Some(records), .. } => Ok(Self::Queue(QueueBatch::from_records(records)?)),
             Document { source: Some(source), detail_type: Some(kind), .. } if is_timer(&source, &kind) => {

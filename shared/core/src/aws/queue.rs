@@ -21,6 +21,9 @@ pub struct QueueBatch {
     /// Its messages, at least one. `attributes` holds the sender's own, binary ones in Base64, and
     /// of SQS's those that say where a message stands in a FIFO queue or which trace it belongs to.
     pub messages: Vec<Message>,
+    /// No later than the first of them was received, as SQS tells it of each message that was received
+    /// for the first time.
+    pub received_at: DateTime<Utc>,
 }
 
 impl QueueBatch {
@@ -35,9 +38,15 @@ impl QueueBatch {
             Some(first) => first.queue_arn.as_deref().unwrap_or_default().to_owned(),
             None => return Err(EventError::Field { place: "Records".to_owned() }),
         };
-        let messages = records.into_iter().enumerate().map(|(index, record)| record.into_message(index, &queue_arn));
-        let messages = messages.collect::<Result<_, _>>()?;
-        Ok(Self { queue_arn, messages })
+        let mut received_at = DateTime::<Utc>::MAX_UTC;
+        let mut messages = Vec::with_capacity(records.len());
+        for (index, record) in records.into_iter().enumerate() {
+            let first_received = record.attributes.get("ApproximateFirstReceiveTimestamp").and_then(|at| millis(at));
+            let message = record.into_message(index, &queue_arn)?;
+            received_at = received_at.min(first_received.unwrap_or(message.enqueued_at));
+            messages.push(message);
+        }
+        Ok(Self { queue_arn, messages, received_at })
     }
 }
 
@@ -81,7 +90,7 @@ impl Record<'_> {
         }
         let id = self.message_id.filter(|id| !id.is_empty()).ok_or_else(|| missing("messageId"))?;
         let body = self.body.ok_or_else(|| missing("body"))?;
-        let sent = self.attributes.get("SentTimestamp").and_then(|millis| sent_at(millis));
+        let sent = self.attributes.get("SentTimestamp").and_then(|at| millis(at));
         let received = self.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok());
         Ok(Message {
             id: id.into_owned(),
@@ -94,8 +103,8 @@ impl Record<'_> {
 }
 
 /// Milliseconds since 1970.
-fn sent_at(millis: &str) -> Option<DateTime<Utc>> {
-    DateTime::from_timestamp_millis(millis.parse().ok()?)
+fn millis(text: &str) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp_millis(text.parse().ok()?)
 }
 
 fn attributes(

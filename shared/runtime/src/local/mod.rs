@@ -11,7 +11,6 @@ mod queue;
 mod update;
 mod watch;
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,61 +21,10 @@ use headwater_core::trigger::Trigger;
 use crate::error::{Result, RuntimeError};
 use crate::spool::Spool;
 
+pub use crate::function::{FunctionKind, Handler};
+
 pub use self::commits::CommitLog;
 pub use self::watch::{Stop, stop_on_signals};
-
-/// The functions that a host wakes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum FunctionKind {
-    /// Message batches to bronze.
-    BronzeEvents,
-    /// Arrived files to bronze.
-    BronzeFiles,
-    /// New commits to silver.
-    Silver,
-    /// Materialized views.
-    Gold,
-    /// Compaction, checkpoints, clean-up.
-    Compact,
-}
-
-impl FunctionKind {
-    /// The function's name, as its crate is called.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::BronzeEvents => "bronze-events",
-            Self::BronzeFiles => "bronze-files",
-            Self::Silver => "silver",
-            Self::Gold => "gold",
-            Self::Compact => "compact",
-        }
-    }
-}
-
-impl fmt::Display for FunctionKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// What a host runs for a trigger.
-///
-/// A closure `Fn(FunctionKind, Trigger) -> impl Future<Output = Report>` is a handler.
-pub trait Handler {
-    /// Does the work of one function, and reports it.
-    fn handle(&self, function: FunctionKind, trigger: Trigger) -> impl Future<Output = Report>;
-}
-
-impl<F, R> Handler for F
-where
-    F: Fn(FunctionKind, Trigger) -> R,
-    R: Future<Output = Report>,
-{
-    fn handle(&self, function: FunctionKind, trigger: Trigger) -> impl Future<Output = Report> {
-        self(function, trigger)
-    }
-}
 
 /// What a host is doing, for whoever draws it.
 #[derive(Debug, Clone, Copy)]

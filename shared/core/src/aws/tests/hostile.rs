@@ -13,7 +13,14 @@ const DOCUMENTS: [&str; 7] = [STANDARD, FIFO, SCHEDULED, CREATED, TEST, EVENT_BR
 fn complaints(document: &[u8]) -> Vec<String> {
     let invocation = Invocation::read(document).err();
     let notice = stored_objects(document).err();
-    [invocation, notice].into_iter().flatten().flat_map(|error| [error.to_string(), format!("{error:?}")]).collect()
+    let deserialized = serde_json::from_slice::<Invocation>(document).err();
+    let deserialized = deserialized.into_iter().flat_map(|error| [error.to_string(), format!("{error:?}")]);
+    [invocation, notice]
+        .into_iter()
+        .flatten()
+        .flat_map(|error| [error.to_string(), format!("{error:?}")])
+        .chain(deserialized)
+        .collect()
 }
 
 /// Number of values in a document, itself included.
@@ -85,6 +92,6 @@ proptest! {
 fn a_value_of_the_wrong_type_is_not_quoted() {
     let document = format!("{{\"Records\": \"{SECRET}\"}}");
     let complaints = complaints(document.as_bytes());
-    assert_eq!(complaints.len(), 4);
+    assert_eq!(complaints.len(), 6);
     assert!(complaints.iter().all(|complaint| !complaint.contains(SECRET)), "{complaints:?}");
 }

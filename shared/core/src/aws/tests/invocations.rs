@@ -79,3 +79,14 @@ fn a_batch_is_of_one_queue() {
     let error = read(&other).unwrap_err();
     assert_eq!(error, EventError::Field { place: "Records[1].eventSourceARN".to_owned() });
 }
+
+#[test]
+fn a_batch_was_received_when_its_first_message_was() {
+    let received = |document: &str| match read(document).unwrap() {
+        Invocation::Queue(batch) => batch.received_at.timestamp_millis(),
+        Invocation::Timer(names) => panic!("no batch: {names:?}"),
+    };
+    assert_eq!(received(STANDARD), 1_545_082_649_185);
+    let untold = STANDARD.replace("ApproximateFirstReceiveTimestamp", "Other");
+    assert_eq!(received(&untold), 1_545_082_649_183, "when it was sent, at the earliest");
+}

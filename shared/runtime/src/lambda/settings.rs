@@ -1,0 +1,56 @@
+//! What Lambda's environment says about the function that this process is.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::error::{Result, RuntimeError};
+use crate::function::FunctionKind;
+
+/// Lambda's variable with the function's handler, which is the name of one of the five functions.
+const HANDLER: &str = "_HANDLER";
+/// The project's folder; without it `pipeline`, beside the program.
+const PROJECT: &str = "HEADWATER_PROJECT";
+/// `<source>=<name of its queue>`, separated by commas.
+pub(super) const QUEUES: &str = "HEADWATER_QUEUES";
+
+/// The settings of a function's process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Which function it is.
+    pub function: FunctionKind,
+    /// The project's folder.
+    pub project: PathBuf,
+    /// The event source that each queue is bound to, by the queue's name.
+    pub queues: BTreeMap<String, String>,
+}
+
+impl Settings {
+    /// Reads them from the environment.
+    ///
+    /// # Errors
+    /// `Invalid` when the handler is none of the functions, or the queues aren't pairs.
+    pub fn read(environment: &BTreeMap<String, String>) -> Result<Self> {
+        let text = |name: &str| environment.get(name).map(|value| value.trim()).filter(|value| !value.is_empty());
+        let handler = text(HANDLER).unwrap_or_default();
+        let function = FunctionKind::named(handler).ok_or_else(|| {
+            let names = FunctionKind::ALL.map(FunctionKind::name).join(", ");
+            setting(HANDLER, format!("`{handler}` is no function; the handler is one of {names}"))
+        })?;
+        let pairs = text(QUEUES).into_iter().flat_map(|pairs| pairs.split(','));
+        let queues = pairs.map(pair).collect::<Result<_>>()?;
+        Ok(Self { function, project: PathBuf::from(text(PROJECT).unwrap_or("pipeline")), queues })
+    }
+}
+
+/// The queue and its source.
+fn pair(text: &str) -> Result<(String, String)> {
+    let (source, queue) = text.split_once('=').map(|(source, queue)| (source.trim(), queue.trim())).unwrap_or_default();
+    if source.is_empty() || queue.is_empty() {
+        return Err(setting(QUEUES, format!("`{}` is no pair; write `<source>=<queue name>`", text.trim())));
+    }
+    Ok((queue.to_owned(), source.to_owned()))
+}
+
+fn setting(name: &str, problem: String) -> RuntimeError {
+    RuntimeError::Setting { name: name.to_owned(), problem }
+}
