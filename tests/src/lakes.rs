@@ -9,6 +9,7 @@ use arrow::datatypes::DataType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use chrono::{DateTime, Duration, Utc};
 use deltalake::datafusion::prelude::SessionContext;
+use futures::TryStreamExt;
 use headwater_core::diagnostic::SourceFile;
 use headwater_core::model::Pipeline;
 use headwater_core::name::DatasetName;
@@ -19,8 +20,8 @@ use headwater_lake::lake::Lake;
 use headwater_lake::storage::Storage;
 use headwater_runtime::local::FunctionKind;
 use headwater_testkit::fault_store::FaultStore;
-use object_store::ObjectStore;
 use object_store::memory::InMemory;
+use object_store::{ObjectStore, ObjectStoreExt};
 use tempfile::TempDir;
 
 /// What tells when or by whom a row was written, rather than what it is.
@@ -191,6 +192,14 @@ impl Lab {
         let path = self.folder.path().join("in").join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, content).unwrap();
+    }
+
+    /// Deletes a table behind the pipeline's back.
+    pub(crate) async fn forget(&self, table: &str) {
+        let objects: Vec<_> = self.store.list(Some(&table.into())).try_collect().await.unwrap();
+        for object in objects {
+            self.store.delete(&object.location).await.unwrap();
+        }
     }
 
     /// A new process.

@@ -61,6 +61,15 @@ pub enum SchemaChange {
         /// Comment.
         comment: Option<String>,
     },
+    /// Set columns and partition columns of a table whose rows are all replaced.
+    Relayout {
+        /// All columns.
+        schema: SchemaRef,
+        /// Partition columns.
+        partitioned_by: Vec<String>,
+        /// Properties to set.
+        configuration: BTreeMap<String, String>,
+    },
     /// Set the columns: the present ones and new ones.
     SetColumns {
         /// All columns.
@@ -251,6 +260,20 @@ impl<'a> Committer<'a> {
                     metadata = metadata.with_description(comment.clone()).map_err(delta)?;
                 }
                 vec![Action::Protocol(protocol_for(schema, configuration)?), Action::Metadata(metadata)]
+            }
+            Some(SchemaChange::Relayout { schema, partitioned_by, configuration }) => {
+                let Some(table) = table else { return Ok(Vec::new()) };
+                let snapshot = table.snapshot()?;
+                let protocol = raised(snapshot.protocol(), schema)?.map(Action::Protocol);
+                let present = snapshot.metadata();
+                let mut properties = present.configuration().clone();
+                properties.extend(configuration.clone());
+                let mut metadata = new_metadata(&delta_schema(schema)?, partitioned_by, properties).map_err(delta)?;
+                metadata = metadata.with_table_id(present.id().to_owned()).map_err(delta)?;
+                if let Some(comment) = present.description() {
+                    metadata = metadata.with_description(comment.to_owned()).map_err(delta)?;
+                }
+                protocol.into_iter().chain([Action::Metadata(metadata)]).collect()
             }
             Some(SchemaChange::SetColumns { schema, configuration }) => {
                 let Some(table) = table else { return Ok(Vec::new()) };

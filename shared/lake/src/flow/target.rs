@@ -46,7 +46,16 @@ impl FlowRun<'_> {
             Some(table) => self.flow.kind == FlowKind::Materialize || table.files()?.is_empty(),
             None => true,
         };
-        let existing = pinned.main.as_ref().filter(|_| !replaced).map(Table::schema);
+        let kept = pinned.main.as_ref().filter(|_| !replaced);
+        if let Some(table) = kept
+            && !same_columns(&table.partitioned_by()?, &self.dataset.partitioned_by)
+        {
+            return Err(LakeError::Configuration {
+                message: format!("`{}` isn't partitioned in the lake as it is declared", self.dataset.name),
+                help: format!("declare the partition columns that it has, or run --full-refresh={}", self.dataset.name),
+            });
+        }
+        let existing = kept.map(Table::schema);
         let schema = target_schema(self.dataset, existing.as_ref(), &given)?;
         Ok(TablePlan {
             path: self.lake.table_path(&self.flow.target)?,
@@ -88,6 +97,13 @@ impl TablePlan {
             });
         };
         let present = table.schema();
+        if table.partitioned_by().is_ok_and(|columns| !same_columns(&columns, &self.partitioned_by)) {
+            return Some(SchemaChange::Relayout {
+                schema: Arc::clone(&self.schema),
+                partitioned_by: self.partitioned_by.clone(),
+                configuration: self.configuration.clone(),
+            });
+        }
         let differs = present.fields().len() != self.schema.fields().len()
             || !self.schema.fields().iter().all(|field| {
                 present
@@ -172,6 +188,11 @@ pub(super) fn fits(new: &DataType, old: &DataType) -> bool {
     };
     let widens = rank(new).zip(rank(old)).is_some_and(|(new, old)| new <= old);
     new.equals_datatype(old) || widens || (matches!(new, DataType::Float32) && matches!(old, DataType::Float64))
+}
+
+/// Whether two lists name the same columns in the same order.
+pub(super) fn same_columns(first: &[String], second: &[String]) -> bool {
+    first.len() == second.len() && first.iter().zip(second).all(|(a, b)| a.eq_ignore_ascii_case(b))
 }
 
 /// Properties that Delta itself reads.

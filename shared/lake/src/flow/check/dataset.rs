@@ -19,8 +19,8 @@ use crate::flow::target::fits;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Before<'a> {
     pub(super) columns: &'a SchemaRef,
-    /// Whether the lake has the table, rather than another flow making it.
-    pub(super) is_of_lake: bool,
+    /// How to have other columns, if the lake has the table; `None` if another flow makes it.
+    pub(super) rebuild: Option<&'a str>,
 }
 
 /// What a flow gives and the table can't take.
@@ -48,9 +48,9 @@ pub(super) fn misfits(
     for field in wanted.fields() {
         let Ok(old) = before.columns.field_with_name(field.name()) else { continue };
         if !fits(field.data_type(), old.data_type()) {
-            let finding = match before.is_of_lake {
-                true => changed(dataset, field, old),
-                false => disagreement(flow, field, old),
+            let finding = match before.rebuild {
+                Some(rebuild) => changed(dataset, (field, old), rebuild),
+                None => disagreement(flow, field, old),
             };
             found.push(finding.at(at(field.name())));
         }
@@ -178,12 +178,8 @@ fn disagreement(flow: &Flow, new: &Field, old: &Field) -> Diagnostic {
     Diagnostic::error("INCOMPATIBLE_FLOWS", message).help(help)
 }
 
-fn changed(dataset: &Dataset, new: &Field, old: &Field) -> Diagnostic {
+fn changed(dataset: &Dataset, (new, old): (&Field, &Field), rebuild: &str) -> Diagnostic {
     let (name, was, is) = (new.name(), sql(old.data_type()), sql(new.data_type()));
     let message = format!("`{name}` of `{}` is {was}, but would become {is}", dataset.name);
-    let help = format!(
-        "cast it: CAST({name} AS {was}) AS {name}; to change the table's column, run --full-refresh={}",
-        dataset.name
-    );
-    Diagnostic::error("CANNOT_CHANGE_COLUMN_TYPE", message).help(help)
+    Diagnostic::error("TABLE_CHANGED.COLUMN_TYPE", message).help(rebuild)
 }

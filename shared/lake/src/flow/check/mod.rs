@@ -7,6 +7,7 @@
 
 mod dataset;
 mod faults;
+mod lake;
 mod plan;
 mod sources;
 
@@ -69,14 +70,19 @@ impl<'a> Check<'a> {
             Ok(table) => table.filter(|_| !self.anew.contains(&dataset.name)),
             Err(error) => return self.unreadable(dataset, &error),
         };
+        if let Err(error) = self.against_lake(dataset, existing.as_ref()).await {
+            return self.unreadable(dataset, &error);
+        }
         let flows: Vec<&Flow> = self.lake.pipeline().flows_into(&dataset.name).collect();
         let is_view = flows.iter().any(|flow| flow.kind == FlowKind::Materialize);
         let kept = existing.as_ref().filter(|table| !is_view && table.files().is_ok_and(|files| !files.is_empty()));
         let mut columns = kept.map(Table::schema);
+        let or_else = "cast it to the table's type in the query";
+        let rebuild = kept.map(|_| self.rebuild(std::slice::from_ref(&dataset.name), or_else));
         let (mut complete, mut are_typed) = (true, true);
         for flow in flows {
             let given = self.flow(dataset, flow, existing.as_ref()).await;
-            let before = columns.as_ref().map(|columns| Before { columns, is_of_lake: kept.is_some() });
+            let before = columns.as_ref().map(|columns| Before { columns, rebuild: rebuild.as_deref() });
             let fitted = given.and_then(|given| {
                 are_typed &= given.are_typed;
                 self.fitted(dataset, flow, &given, before)
