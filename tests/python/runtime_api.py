@@ -3,6 +3,7 @@
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 """
 
+import contextlib
 import json
 import os
 import queue
@@ -84,7 +85,7 @@ class Function:
         self.api = RuntimeApi()
         self.requests = 0
         bootstrap = project.folder / "bootstrap"
-        if not bootstrap.exists():
+        with contextlib.suppress(FileExistsError):
             bootstrap.symlink_to(os.environ["HEADWATER_BIN"])
         self.log = project.folder / f"{name}.log"
         self.process = subprocess.Popen(
@@ -99,7 +100,7 @@ class Function:
                 **variables,
             },
             stdout=subprocess.DEVNULL,
-            stderr=self.log.open("w"),
+            stderr=self.log.open("a"),
         )
 
     def __enter__(self):
@@ -112,16 +113,21 @@ class Function:
 
     def invoke(self, document, seconds=60):
         """The kind of the answer, `response` or `error`, and its body."""
-        self.requests += 1
-        request_id = f"request-{self.requests}"
-        document = document if isinstance(document, bytes) else json.dumps(document).encode()
-        self.api.waiting.put((request_id, document, seconds))
+        request_id = self.hand_over(document, seconds)
         try:
             answered, kind, body = self.api.answers.get(timeout=seconds + 60)
         except queue.Empty:
             raise AssertionError(f"no answer; exit {self.process.poll()}\n{self.log.read_text()}") from None
         assert answered == request_id
         return kind, body
+
+    def hand_over(self, document, seconds=60):
+        """Begins an invocation, and returns the id of its request."""
+        self.requests += 1
+        request_id = f"request-{self.requests}"
+        document = document if isinstance(document, bytes) else json.dumps(document).encode()
+        self.api.waiting.put((request_id, document, seconds))
+        return request_id
 
     def logged(self):
         return [json.loads(line) for line in self.log.read_text().splitlines()]

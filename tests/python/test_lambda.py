@@ -1,5 +1,9 @@
 """The five functions as Lambda runs them: the real program, a runtime interface, a lake on local disk."""
 
+import random
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from runtime_api import Function, messages, stored
 
@@ -14,6 +18,7 @@ CREATE MATERIALIZED VIEW total AS SELECT count(*) AS orders, sum(quantity) AS qu
 COMMIT = "bronze/orders_raw/_delta_log/%020d.json"
 DONE = ("response", {"batchItemFailures": []})
 QUEUES = {"HEADWATER_QUEUES": "orders=queue"}
+KILLS = 6
 
 
 def failing(*ids):
@@ -79,6 +84,38 @@ def test_messages_come_again_while_storage_is_out_of_reach(shop):
         (shop.folder / "lake/bronze").unlink()
         assert bronze.invoke(messages(batch, received=2)) == DONE
     assert sorted(row["id"] for row in shop.rows("bronze/orders_raw")) == [1, 2]
+
+
+def deliver(shop, name, bodies, chance, **variables):
+    """Hands a batch over again and again. The first times the function is killed on the way, or just after: then its answer
+    is lost, and the messages come again."""
+    for received in range(1, KILLS + 1):
+        with Function(shop, name, **variables) as function:
+            function.hand_over(messages(bodies, received=received))
+            while not function.api.waiting.empty():
+                assert function.process.poll() is None, function.log.read_text()
+                time.sleep(0.001)
+            time.sleep(chance.uniform(0, 0.08))
+    with Function(shop, name, **variables) as function:
+        assert function.invoke(messages(bodies, received=KILLS + 1)) == DONE
+
+
+def test_killed_functions_lose_no_row_and_double_none(shop):
+    chance = random.Random(20130101)
+    batches = [
+        {f"{batch}-{index}": {"id": batch * 50 + index, "quantity": 1} for index in range(50)} for batch in range(4)
+    ]
+    for batch in batches:
+        batch["bad-" + min(batch)] = "no JSON"
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda batch: deliver(shop, "bronze-events", batch, chance, **QUEUES), batches))
+    assert sorted(row["id"] for row in shop.rows("bronze/orders_raw")) == list(range(200))
+    assert len(shop.rows("bronze/orders_raw__quarantine")) == len(batches)
+
+    notices = {"commit": stored(*(COMMIT % version for version in range(len(batches))))}
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: deliver(shop, "silver", notices, chance), range(2)))
+    assert sorted(row["id"] for row in shop.rows("silver/orders")) == list(range(200))
 
 
 def test_what_is_no_event_fails_the_invocation_without_being_quoted(shop):
