@@ -14,7 +14,7 @@ use headwater_core::error::ErrorKind;
 use headwater_core::model::{CsvOptions, Format, ReadOptions};
 use headwater_core::trigger::Message;
 use headwater_lake::ingest::{
-    BadRecord, DecodeLimits, FileDecoder, FoundFile, decode_messages, infer_schema, list_files, read_sample,
+    BadRecord, DecodeLimits, FileDecoder, FoundFile, Landing, decode_messages, infer_schema, read_sample,
 };
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -522,7 +522,7 @@ fn files_are_listed_by_time_and_name_without_hidden_ones() {
     }
     let root = folder.path().to_str().unwrap();
     let listed = |path: String, filter: Option<&'static str>| {
-        let (_, files) = runtime().block_on(list_files(&path, filter)).unwrap();
+        let files = runtime().block_on(Landing::open(&path, filter).unwrap().list()).unwrap();
         let below = |file: &FoundFile| format!("/{}", file.location).replace(&format!("{root}/"), "");
         files.iter().map(below).collect::<Vec<_>>()
     };
@@ -531,7 +531,7 @@ fn files_are_listed_by_time_and_name_without_hidden_ones() {
     assert_eq!(listed(format!("{root}/*.json"), None), ["a.json", "b.json", "with space é.json"]);
     assert_eq!(listed(format!("{root}/{{a,b}}.json"), None), ["a.json", "b.json"]);
     assert_eq!(listed(format!("{root}/**/c.*"), None), ["sub/c.json"]);
-    assert!(runtime().block_on(list_files(&format!("{root}/[a"), None)).is_err());
+    assert!(Landing::open(&format!("{root}/[a"), None).is_err());
 }
 
 /// A line and, if it is good, its row.

@@ -12,6 +12,7 @@ mod frames;
 mod hostile;
 mod ingest;
 mod lakes;
+mod landing;
 mod language;
 mod local_host;
 mod redrive;

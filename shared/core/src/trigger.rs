@@ -33,7 +33,7 @@ impl Trigger {
 pub enum Cause {
     /// Messages that a queue handed over (`bronze-events`).
     Messages(MessageBatch),
-    /// Objects that arrived (`bronze-files`); paths are relative to the landing root's URL or absolute URLs.
+    /// Objects that arrived (`bronze-files`): URLs whose path is the object's key as it is, not encoded.
     Objects(Vec<String>),
     /// New commits on these tables (`silver`).
     Commits(Vec<DatasetName>),

@@ -5,8 +5,10 @@
 
 mod align;
 mod checkpoint;
+mod clouds;
 pub mod commit;
 pub mod compact;
+mod credentials;
 pub mod engine;
 pub mod error;
 pub mod flow;

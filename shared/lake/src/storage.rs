@@ -1,7 +1,7 @@
 //! The lake's root: one URL, one object store.
 //!
-//! `object_store` is the only I/O seam: local disk and memory here, buckets by their URL where a host
-//! brings the store. Paths of tables are relative to the root.
+//! `object_store` is the only I/O seam: local disk, memory, or a bucket (`clouds`). Paths of tables are
+//! relative to the root.
 
 use std::collections::HashMap;
 use std::path::Path as FilePath;
@@ -15,6 +15,7 @@ use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt};
 use url::Url;
 
+use crate::clouds;
 use crate::error::{LakeError, Result};
 
 /// The root of a lake. Cheap to clone.
@@ -25,7 +26,8 @@ pub struct Storage {
 }
 
 impl Storage {
-    /// Opens a folder (made if it isn't there), a `file://` URL, or `memory:///`.
+    /// Opens a folder (made if it isn't there), a `file://` URL, a bucket on S3 (`s3://`) or Azure (`abfss://`,
+    /// `az://`), or `memory:///`.
     ///
     /// # Errors
     /// `Invalid` for a URL that this build can't open; `Unavailable` when the folder can't be made.
@@ -43,7 +45,12 @@ impl Storage {
                 Ok(folder) => Self::local(&folder),
                 Err(()) => Err(unsupported(location)),
             },
-            Ok(_) if location.contains("://") => Err(unsupported(location)),
+            Ok(url) if location.contains("://") => {
+                let environment = std::env::vars_os()
+                    .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+                let store = clouds::open(&url, environment)?.ok_or_else(|| unsupported(location))?;
+                Ok(Self::with_store(url, store))
+            }
             Ok(_) | Err(_) => Self::local(FilePath::new(location)),
         }
     }
@@ -96,6 +103,23 @@ impl Storage {
         url
     }
 
+    /// The URL of an object of the store: another for each object, whatever characters its key has.
+    #[must_use]
+    pub fn object_url(&self, location: &Path) -> Url {
+        let mut escaped = String::from("/");
+        for character in location.as_ref().chars() {
+            match character {
+                // What `Url` would take for an escape or a separator.
+                '%' => escaped.push_str("%25"),
+                '\\' => escaped.push_str("%5C"),
+                other => escaped.push(other),
+            }
+        }
+        let mut url = self.url.clone();
+        url.set_path(&escaped);
+        url
+    }
+
     /// Whether there is anything under a path.
     ///
     /// # Errors
@@ -131,6 +155,6 @@ impl Storage {
 fn unsupported(location: &str) -> LakeError {
     LakeError::Configuration {
         message: format!("storage `{location}` can't be opened here"),
-        help: "use a folder, a file:// URL, or memory:///".into(),
+        help: "use a folder, or a URL that begins with file://, s3://, abfss:// or az://".into(),
     }
 }

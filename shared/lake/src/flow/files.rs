@@ -27,7 +27,7 @@ use super::relations::register_source;
 use super::settle::{Batch, Identity};
 use super::target::Pinned;
 use crate::error::{LakeError, Result};
-use crate::ingest::{BadRecord, FileDecoder, FoundFile, file_schema, list_files, read_sample};
+use crate::ingest::{BadRecord, FileDecoder, FoundFile, Landing, file_schema, read_sample};
 use crate::ledger::{LedgerColumn, held};
 use crate::storage::Storage;
 use crate::table::Table;
@@ -44,12 +44,16 @@ pub(super) struct Waiting {
 }
 
 impl FlowRun<'_> {
-    /// Lands what is waiting, batch after batch. One report a batch; one that says so if nothing was
-    /// new.
-    pub(crate) async fn land_files(&self) -> Vec<FlowReport> {
+    /// Lands what is waiting, batch after batch: of all that is there, or of some objects. One report a batch; one
+    /// that says so if nothing was new.
+    pub(crate) async fn land_files(&self, objects: Option<&[String]>) -> Vec<FlowReport> {
         let mut reports = Vec::new();
+        let (landing, mut files) = match self.arrived(objects).await {
+            Ok(arrived) => arrived,
+            Err(error) => return vec![self.failure(&error)],
+        };
         loop {
-            let report = match self.land_some().await {
+            let report = match self.land_some(&landing, &mut files).await {
                 Ok(Some(report)) => report,
                 Ok(None) if self.is_out_of_time() => return reports,
                 Ok(None) => continue,
@@ -65,13 +69,28 @@ impl FlowRun<'_> {
         }
     }
 
-    /// One batch; `None` when a race was lost.
-    async fn land_some(&self) -> Result<Option<FlowReport>> {
+    /// The files that may wait. A notice that comes again for a file that is in costs one request.
+    async fn arrived(&self, objects: Option<&[String]>) -> Result<(Landing, Vec<FoundFile>)> {
+        let (_, path, read) = self.files_relation()?;
+        let landing = self.landing(path, read)?;
+        let files = match objects {
+            Some(objects) => landing.pick(objects).await?,
+            None => landing.list().await?,
+        };
+        Ok((landing, files))
+    }
+
+    fn landing(&self, path: &str, read: &ReadOptions) -> Result<Landing> {
+        Landing::open(&self.lake.resolve(path), read.path_glob_filter.as_deref())
+    }
+
+    /// One batch of the files; those that are in are taken out of them. `None` when a race was lost.
+    async fn land_some(&self, landing: &Landing, files: &mut Vec<FoundFile>) -> Result<Option<FlowReport>> {
         let started = Instant::now();
         let mut report = self.report();
         let (relation, path, read) = self.files_relation()?;
         let pinned = self.pin_target().await?;
-        let Some(waiting) = self.waiting(path, read, &pinned).await? else { return Ok(Some(report)) };
+        let Some(waiting) = self.waiting((landing, files), read, &pinned).await? else { return Ok(Some(report)) };
         report.inputs = vec![Input::Files {
             path: path.to_owned(),
             files: waiting.files.len() as u64,
@@ -105,17 +124,22 @@ impl FlowRun<'_> {
         self.settle(&pinned, &plan, batch).await
     }
 
-    /// The next files to land, if any wait.
-    pub(super) async fn waiting(&self, path: &str, read: &ReadOptions, pinned: &Pinned) -> Result<Option<Waiting>> {
-        let (storage, files) = list_files(&self.lake.resolve(path), read.path_glob_filter.as_deref()).await?;
+    /// The next of the files to land, if any wait; those that are in are taken out of them.
+    async fn waiting(
+        &self,
+        (landing, files): (&Landing, &mut Vec<FoundFile>),
+        read: &ReadOptions,
+        pinned: &Pinned,
+    ) -> Result<Option<Waiting>> {
         let ids: HashSet<String> = files.iter().map(|file| file.path.clone()).collect();
         let landed = self.held_in(pinned.main.as_ref(), &ids).await?;
         let mut waiting = Vec::new();
-        for file in files {
+        for file in files.drain(..) {
             if !landed.contains(&file.path) && !self.is_rowless(pinned.main.as_ref(), &file.path).await? {
                 waiting.push(file);
             }
         }
+        files.clone_from(&waiting);
         if waiting.is_empty() {
             return Ok(None);
         }
@@ -131,7 +155,20 @@ impl FlowRun<'_> {
             Share::of_records(LedgerColumn::FilePath, self.held_in(pinned.quarantine.as_ref(), &ids).await?),
             Share::of_records(LedgerColumn::FilePath, self.held_in(pinned.late.as_ref(), &ids).await?),
         ];
-        Ok(Some(Waiting { storage, files: waiting, aside }))
+        Ok(Some(Waiting { storage: landing.storage().clone(), files: waiting, aside }))
+    }
+
+    /// The next of all files to land, if any wait.
+    pub(super) async fn all_waiting(&self, path: &str, read: &ReadOptions, pinned: &Pinned) -> Result<Option<Waiting>> {
+        let landing = self.landing(path, read)?;
+        let mut files = landing.list().await?;
+        self.waiting((&landing, &mut files), read, pinned).await
+    }
+
+    async fn all_files(&self, path: &str, read: &ReadOptions) -> Result<Waiting> {
+        let landing = self.landing(path, read)?;
+        let files = landing.list().await?;
+        Ok(Waiting { storage: landing.storage().clone(), files, aside: [Share::Nothing, Share::Nothing] })
     }
 
     async fn held_in(&self, table: Option<&Table>, ids: &HashSet<String>) -> Result<HashSet<String>> {
@@ -222,15 +259,13 @@ impl FlowRun<'_> {
     /// The beginnings of the first files of a folder, whatever was landed of them; empty where the
     /// columns are given.
     pub(super) async fn sample_all(&self, path: &str, read: &ReadOptions) -> Result<Vec<u8>> {
-        let (storage, files) = list_files(&self.lake.resolve(path), read.path_glob_filter.as_deref()).await?;
-        self.sample(&Waiting { storage, files, aside: [Share::Nothing, Share::Nothing] }, read).await
+        self.sample(&self.all_files(path, read).await?, read).await
     }
 
     /// A table of all files of a folder, for a query that reads it whole. A record that can't be
     /// decoded fails the query, as there is nowhere to put it.
     pub(super) async fn read_whole(&self, path: &str, read: &ReadOptions) -> Result<Arc<dyn TableProvider>> {
-        let (storage, files) = list_files(&self.lake.resolve(path), read.path_glob_filter.as_deref()).await?;
-        let waiting = Waiting { storage, files, aside: [Share::Nothing, Share::Nothing] };
+        let waiting = self.all_files(path, read).await?;
         let sample = self.sample(&waiting, read).await?;
         let (columns, _) = self.source_columns(None, read, &sample)?;
         let schema = file_schema(&columns);

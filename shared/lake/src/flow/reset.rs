@@ -8,7 +8,7 @@ use headwater_core::report::{FlowReport, Outcome};
 use super::FlowRun;
 use crate::commit::{Change, CommitOutcome, RetryPolicy, commit};
 use crate::error::{LakeError, Result};
-use crate::ingest::list_files;
+use crate::ingest::Landing;
 use crate::lake::Lake;
 use crate::table::Table;
 
@@ -121,8 +121,8 @@ impl Lake {
         }
         if let Some(RelationSource::Files { path, read, stream: true, .. }) = flow.stream().map(|stream| &stream.source)
         {
-            let (_, files) = list_files(&self.resolve(path), read.path_glob_filter.as_deref()).await?;
-            for file in files {
+            let landing = Landing::open(&self.resolve(path), read.path_glob_filter.as_deref())?;
+            for file in landing.list().await? {
                 if run.is_rowless(Some(table), &file.path).await? {
                     txns.push((run.rowless_app_id(&file.path), 0));
                 }

@@ -12,12 +12,17 @@ use crate::engine::Grouper;
 use crate::lake::Lake;
 
 impl Lake {
-    /// Lands what waits in folders, in every table that reads one. `only` names targets; empty means all.
+    /// Lands what waits in folders, in every table that reads one. After `Objects` only those are looked for; a
+    /// timer lists the folders, of all tables or of those that it names.
     pub async fn land_files(&self, trigger: &Trigger) -> Report {
         let only = named(&trigger.cause);
+        let objects = match &trigger.cause {
+            Cause::Objects(objects) => Some(&objects[..]),
+            Cause::Messages(_) | Cause::Commits(_) | Cause::Timer(_) => None,
+        };
         let mut report = Report::default();
         for flow in self.flows(is_file_stream).filter(|flow| only.is_empty() || only.contains(&flow.target)) {
-            self.run(flow, trigger, &mut report, async |run: FlowRun<'_>| run.land_files().await).await;
+            self.run(flow, trigger, &mut report, async |run: FlowRun<'_>| run.land_files(objects).await).await;
         }
         report
     }

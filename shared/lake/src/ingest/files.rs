@@ -9,7 +9,6 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use bytes::{Buf, Bytes};
 use chrono::{DateTime, Utc};
 use flate2::bufread::MultiGzDecoder;
-use futures::TryStreamExt;
 use headwater_core::model::{CsvOptions, Format, ReadOptions};
 use headwater_core::provenance::METADATA;
 use object_store::path::Path;
@@ -19,7 +18,6 @@ use super::decode::Decoder;
 use super::records::{Cutter, Record};
 use super::{BadRecord, DecodeLimits, Origin};
 use crate::error::{LakeError, Result};
-use crate::storage::Storage;
 
 /// Bytes read from storage at a time, and bytes of text decoded at a time.
 const CHUNK: usize = 4 << 20;
@@ -38,42 +36,6 @@ pub struct FoundFile {
     pub size: u64,
     /// When it was written.
     pub modified: DateTime<Utc>,
-}
-
-/// Files under a folder, or those that a glob matches, oldest first, then by name. Names that begin
-/// with `.` or `_`, in any folder below, are left out.
-///
-/// # Errors
-/// `Invalid` for a glob that can't be read, `Unavailable` when storage can't be listed.
-pub async fn list_files(path: &str, filter: Option<&str>) -> Result<(Storage, Vec<FoundFile>)> {
-    let (root, glob) = split_glob(path);
-    let storage = Storage::existing(root)?;
-    let glob = glob.map(matcher).transpose()?;
-    let filter = filter.map(matcher).transpose()?;
-    let store = storage.object_store();
-    let prefix = storage.location("");
-    let failed = |source| LakeError::Storage { action: "can't list", path: path.to_owned(), source };
-    let mut found = Vec::new();
-    let mut objects = store.list(Some(&prefix));
-    while let Some(object) = objects.try_next().await.map_err(failed)? {
-        let below: Vec<String> =
-            object.location.prefix_match(&prefix).into_iter().flatten().map(|part| part.as_ref().to_owned()).collect();
-        let name = below.last().cloned().unwrap_or_default();
-        let hidden = below.iter().any(|part| part.starts_with(['.', '_']));
-        let wanted = glob.as_ref().is_none_or(|glob| glob.is_match(below.join("/")))
-            && filter.as_ref().is_none_or(|filter| filter.is_match(&name));
-        if !hidden && wanted {
-            let path = storage.table_url(&below.join("/")).to_string();
-            found.push(FoundFile {
-                location: object.location,
-                path,
-                size: object.size,
-                modified: object.last_modified,
-            });
-        }
-    }
-    found.sort_by(|a, b| (a.modified, &a.path).cmp(&(b.modified, &b.path)));
-    Ok((storage, found))
 }
 
 /// The columns of decoded files: the records', then `_metadata`.
@@ -328,21 +290,4 @@ fn is_gzip(file: &FoundFile) -> bool {
 
 fn unreadable(file: &FoundFile, source: object_store::Error) -> LakeError {
     LakeError::Storage { action: "can't read", path: file.path.clone(), source }
-}
-
-/// The folder before the first part with a glob, and the glob from there on.
-fn split_glob(path: &str) -> (&str, Option<&str>) {
-    let Some(special) = path.find(['*', '?', '[', '{']) else { return (path, None) };
-    match path[..special].rfind('/') {
-        Some(slash) => (&path[..slash], Some(&path[slash + 1..])),
-        None => (".", Some(path)),
-    }
-}
-
-fn matcher(glob: &str) -> Result<globset::GlobMatcher> {
-    let built = globset::GlobBuilder::new(glob).literal_separator(true).build();
-    built.map(|glob| glob.compile_matcher()).map_err(|error| LakeError::Configuration {
-        message: format!("glob `{glob}`: {error}"),
-        help: "write ?, *, [abc] or {ab,cd}".into(),
-    })
 }

@@ -8,12 +8,14 @@ mod decode;
 mod files;
 mod infer;
 mod json;
+mod landing;
 mod messages;
 mod records;
 mod side;
 
-pub use files::{FileDecoder, FoundFile, file_schema, list_files, read_sample};
+pub use files::{FileDecoder, FoundFile, file_schema, read_sample};
 pub use infer::infer_schema;
+pub use landing::Landing;
 pub use messages::{decode_messages, message_schema, sample_messages};
 pub(crate) use side::{HEADWATER, RAW_FIELDS};
 pub use side::{SideContext, bad_records, side_rows, side_schema};

@@ -126,7 +126,7 @@ async fn sample(
         return run.sample_all(path, read).await;
     }
     let pinned = Pinned { main: main.cloned(), ..Pinned::default() };
-    match run.waiting(path, read, &pinned).await? {
+    match run.all_waiting(path, read, &pinned).await? {
         Some(waiting) => run.sample(&waiting, read).await,
         None if run.remembered_columns(main).is_some() => Ok(Vec::new()),
         None => run.sample_all(path, read).await,

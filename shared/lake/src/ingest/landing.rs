@@ -1,0 +1,133 @@
+//! The folder or bucket in which files arrive: what is in it, or what a notice says arrived.
+
+use futures::{StreamExt, TryStreamExt};
+use globset::GlobMatcher;
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStoreExt};
+
+use super::files::FoundFile;
+use crate::error::{LakeError, Result};
+use crate::storage::Storage;
+
+/// Objects that are looked for at a time.
+const LOOKS: usize = 16;
+
+/// A folder, or what a glob matches below it. Names that begin with `.` or `_`, in any folder below, are no part of it.
+#[derive(Debug, Clone)]
+pub struct Landing {
+    storage: Storage,
+    path: String,
+    glob: Option<GlobMatcher>,
+    filter: Option<GlobMatcher>,
+}
+
+impl Landing {
+    /// Of a path or URL, which may end in a glob; `filter` is a glob of names.
+    ///
+    /// # Errors
+    /// `Invalid` for a glob that can't be read, and for a folder that isn't there.
+    pub fn open(path: &str, filter: Option<&str>) -> Result<Self> {
+        let (root, glob) = split_glob(path);
+        let storage = Storage::existing(root)?;
+        let (glob, filter) = (glob.map(matcher).transpose()?, filter.map(matcher).transpose()?);
+        Ok(Self { storage, path: path.to_owned(), glob, filter })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub const fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    /// All files, oldest first, then by name.
+    ///
+    /// # Errors
+    /// `Unavailable` when storage can't be listed.
+    pub async fn list(&self) -> Result<Vec<FoundFile>> {
+        let store = self.storage.object_store();
+        let objects = store.list(Some(&self.storage.location("")));
+        let found: Vec<_> = objects
+            .try_filter_map(|object| std::future::ready(Ok(self.found(object))))
+            .try_collect()
+            .await
+            .map_err(|source| LakeError::Storage { action: "can't list", path: self.path.clone(), source })?;
+        Ok(by_age(found))
+    }
+
+    /// Those of some objects that are files of this place and still there, oldest first, then by name. Objects are
+    /// URLs whose path is the key as it is, not encoded.
+    ///
+    /// # Errors
+    /// `Unavailable` when storage can't be asked.
+    pub async fn pick(&self, objects: &[String]) -> Result<Vec<FoundFile>> {
+        let store = self.storage.object_store();
+        let keys = objects.iter().filter_map(|object| self.key(object)).filter(|key| self.is_wanted(key));
+        let looks = futures::stream::iter(keys).map(|key| {
+            let store = &store;
+            async move {
+                match store.head(&key).await {
+                    Ok(object) => Ok(self.found(object)),
+                    Err(object_store::Error::NotFound { .. }) => Ok(None),
+                    Err(source) => Err(LakeError::Storage { action: "can't look for", path: key.to_string(), source }),
+                }
+            }
+        });
+        let found: Vec<_> = looks.buffer_unordered(LOOKS).try_collect().await?;
+        Ok(by_age(found.into_iter().flatten().collect()))
+    }
+
+    /// The key of an object, if it is in the same bucket.
+    fn key(&self, object: &str) -> Option<Path> {
+        let (_, rest) = object.split_once("://")?;
+        let (authority, key) = rest.split_once('/')?;
+        if container(authority) != container(self.storage.url().authority()) {
+            return None;
+        }
+        Path::parse(key).inspect_err(|error| tracing::warn!(%error, "a file can't be landed: rename it")).ok()
+    }
+
+    fn found(&self, object: ObjectMeta) -> Option<FoundFile> {
+        self.is_wanted(&object.location).then(|| FoundFile {
+            path: self.storage.object_url(&object.location).to_string(),
+            location: object.location,
+            size: object.size,
+            modified: object.last_modified,
+        })
+    }
+
+    fn is_wanted(&self, location: &Path) -> bool {
+        let Some(parts) = location.prefix_match(&self.storage.location("")) else { return false };
+        let below: Vec<String> = parts.map(|part| part.as_ref().to_owned()).collect();
+        let Some(name) = below.last() else { return false };
+        !below.iter().any(|part| part.starts_with(['.', '_']))
+            && self.glob.as_ref().is_none_or(|glob| glob.is_match(below.join("/")))
+            && self.filter.as_ref().is_none_or(|filter| filter.is_match(name))
+    }
+}
+
+/// The bucket or container: Azure's URLs name it before the account, `<container>@<account>…`, or alone.
+fn container(authority: &str) -> &str {
+    authority.split('@').next().unwrap_or(authority)
+}
+
+fn by_age(mut files: Vec<FoundFile>) -> Vec<FoundFile> {
+    files.sort_by(|a, b| (a.modified, &a.path).cmp(&(b.modified, &b.path)));
+    files
+}
+
+/// The folder before the first part with a glob, and the glob from there on.
+fn split_glob(path: &str) -> (&str, Option<&str>) {
+    let Some(special) = path.find(['*', '?', '[', '{']) else { return (path, None) };
+    match path[..special].rfind('/') {
+        Some(slash) => (&path[..slash], Some(&path[slash + 1..])),
+        None => (".", Some(path)),
+    }
+}
+
+fn matcher(glob: &str) -> Result<GlobMatcher> {
+    let built = globset::GlobBuilder::new(glob).literal_separator(true).build();
+    built.map(|glob| glob.compile_matcher()).map_err(|error| LakeError::Configuration {
+        message: format!("glob `{glob}`: {error}"),
+        help: "write ?, *, [abc] or {ab,cd}".into(),
+    })
+}

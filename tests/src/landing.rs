@@ -1,0 +1,73 @@
+//! Where files arrive: all of a folder, or what a notice names; and the URLs by which files are known.
+
+use std::collections::HashSet;
+
+use headwater_core::error::ErrorKind;
+use headwater_lake::ingest::Landing;
+use headwater_lake::storage::Storage;
+use object_store::path::Path;
+use proptest::prelude::*;
+
+/// Names that some layer or other would take for something else.
+const ODD: [&str; 5] = ["a b.csv", "a%20b.csv", "a+b.csv", "é#1?.csv", "back\\slash.csv"];
+
+#[tokio::test]
+async fn a_notice_names_the_file_that_a_list_finds() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().to_str().unwrap();
+    for name in ODD {
+        std::fs::write(folder.path().join(name), "n\n1\n").unwrap();
+    }
+    let landing = Landing::open(root, None).unwrap();
+    let listed = landing.list().await.unwrap();
+    assert_eq!(listed.iter().map(|file| &file.path).collect::<HashSet<_>>().len(), ODD.len(), "{listed:?}");
+    let notices: Vec<_> = ODD.iter().map(|name| format!("file://{root}/{name}")).collect();
+    assert_eq!(landing.pick(&notices).await.unwrap(), listed);
+    assert_eq!(landing.pick(&notices[1..2]).await.unwrap()[0].location.filename(), Some("a%20b.csv"));
+}
+
+#[tokio::test]
+async fn only_files_of_the_folder_that_are_still_there_are_picked() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().to_str().unwrap();
+    for name in ["in/a.csv", "in/b.txt", "in/_c.csv", "in/deep/d.csv", "in2/e.csv"] {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "n\n1\n").unwrap();
+    }
+    let names = ["in/a.csv", "in/b.txt", "in/_c.csv", "in/deep/d.csv", "in2/e.csv", "in/gone.csv"];
+    let mut notices: Vec<_> = names.iter().map(|name| format!("file://{root}/{name}")).collect();
+    notices.extend([format!("s3://elsewhere{root}/in/a.csv"), "in/a.csv".to_owned(), "://".to_owned()]);
+    for (path, filter, wanted) in [
+        (format!("{root}/in"), None, vec!["a.csv", "b.txt", "d.csv"]),
+        (format!("{root}/in/*.csv"), None, vec!["a.csv"]),
+        (format!("{root}/in"), Some("*.csv"), vec!["a.csv", "d.csv"]),
+    ] {
+        let picked = Landing::open(&path, filter).unwrap().pick(&notices).await.unwrap();
+        let mut found: Vec<_> = picked.iter().filter_map(|file| file.location.filename()).collect();
+        found.sort_unstable();
+        assert_eq!(found, wanted, "{path} {filter:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn each_object_has_a_url_of_its_own(key in "[ -~éß\u{1F600}]{1,12}") {
+        let Ok(location) = Path::parse(&key) else { return Ok(()) };
+        let url = Storage::open("memory:///").unwrap().object_url(&location);
+        prop_assert_eq!(Path::from_url_path(url.path()).unwrap(), location);
+    }
+}
+
+#[test]
+fn a_bucket_that_is_not_named_is_refused_with_what_to_write() {
+    for (location, says) in [
+        ("s3:///folder", "s3://<bucket>/<folder>"),
+        ("abfss://lake@account.example.com/folder", "abfss://<container>@<account>.dfs.core.windows.net/<folder>"),
+        ("gs://bucket/folder", "s3://, abfss:// or az://"),
+    ] {
+        let error = Storage::open(location).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{location}");
+        assert!(error.to_string().contains(says), "{location}: {error}");
+    }
+}
