@@ -8,6 +8,7 @@
 pub mod aggregate;
 pub mod aws;
 pub mod batch;
+pub mod cdc;
 pub mod check;
 pub mod commit;
 pub mod compaction;
