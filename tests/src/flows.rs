@@ -1,5 +1,6 @@
 //! Flows: what they mean, and that no death, lost answer or repetition changes it.
 
 mod crashes;
+mod judged_once;
 mod replays;
 mod semantics;

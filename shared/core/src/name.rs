@@ -157,6 +157,13 @@ impl FlowName {
     pub fn watermark_app_id(&self, pipeline: &str) -> String {
         format!("headwater/{pipeline}/{}/watermark", self.0)
     }
+
+    /// The `app_id` of the `txn` action by which a side table tells the version of a table that the flow's batch was
+    /// joined with.
+    #[must_use]
+    pub fn joined_app_id(&self, pipeline: &str, joined: &DatasetName) -> String {
+        format!("headwater/{pipeline}/{}/joined/{joined}", self.0)
+    }
 }
 
 impl fmt::Display for FlowName {

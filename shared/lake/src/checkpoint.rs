@@ -17,6 +17,10 @@ use crate::table::Table;
 /// Commits between two checkpoints.
 const CHECKPOINT_EVERY: u64 = 20;
 
+/// Log entries that are kept however old they are: more than a stream may be behind when nothing was new for it
+/// (`flow/stream.rs`).
+const ENTRIES_KEPT: u64 = 20;
+
 impl Lake {
     /// Makes a checkpoint when enough commits have gone by, and then takes away log entries that are
     /// older than the table's retention.
@@ -43,7 +47,7 @@ impl Lake {
         let wanted = snapshot.table_properties().log_retention_duration();
         let kept = log_retention(Duration::from_std(wanted).unwrap_or(Duration::MAX));
         let Some(before) = Self::now().checked_sub_signed(kept) else { return Ok(()) };
-        let (version, log) = (table.version(), table.log_store());
+        let (version, log) = (table.version().saturating_sub(ENTRIES_KEPT), table.log_store());
         cleanup_expired_logs_for(version, log.as_ref(), before.timestamp_millis(), None).await.map_err(delta)?;
         Ok(())
     }

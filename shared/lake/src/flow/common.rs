@@ -190,7 +190,7 @@ impl FlowRun<'_> {
         let app_id = || self.flow.name.watermark_app_id(&self.lake.pipeline().name);
         let moved = next.filter(|next| Some(*next) != watermark && produced.rows.read > 0);
         let watermark = moved.map(|next| (app_id(), next));
-        Ok(Batch { identity, produced, report, txns: Vec::new(), watermark, replaces: None })
+        Ok(Batch { identity, produced, report, txns: Vec::new(), joined: Vec::new(), watermark, replaces: None })
     }
 
     pub(super) fn untraceable(&self) -> LakeError {

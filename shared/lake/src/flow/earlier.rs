@@ -2,13 +2,14 @@
 //!
 //! Side tables commit first. So after a death between the two commits, or a race lost there, they hold
 //! rows of a batch that its target doesn't hold. The batch runs again, and puts aside only what isn't
-//! there yet: each row once, even if what the batch is judged by has changed meanwhile.
+//! there yet. What was put aside stays there and isn't written to the target, even if the rules that the
+//! batch is judged by have changed meanwhile: each row is in one place.
 
 use std::collections::{HashMap, HashSet};
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{DataType, Int64Type};
+use arrow::datatypes::{DataType, Int64Type, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::TryStreamExt;
 
@@ -45,8 +46,8 @@ pub(super) struct Earlier {
 }
 
 impl Earlier {
-    /// Those rows that aren't there, each as often as it is missing.
-    pub(super) fn missing(&mut self, rows: &RecordBatch) -> Result<RecordBatch> {
+    /// Those rows that aren't there, each as often as it is missing; `schema` is the side table's.
+    pub(super) fn missing(&mut self, rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
         if self.rows.is_empty() {
             return Ok(rows.clone());
         }
@@ -57,7 +58,7 @@ impl Earlier {
             }
             Some(_) | None => true,
         };
-        let wanted: BooleanArray = texts(rows)?.into_iter().map(|row| Some(is_missing(row))).collect();
+        let wanted: BooleanArray = texts(&align(rows, schema)?)?.into_iter().map(|row| Some(is_missing(row))).collect();
         filter_record_batch(rows, &wanted).map_err(LakeError::arrow)
     }
 

@@ -143,6 +143,7 @@ impl Outlet {
             self.rows.dropped += rows.num_rows() as u64;
             self.quarantine_rows(&side_rows(&rows, &reasons, &self.context()?)?).await?;
         }
+        let kept = self.without_earlier(kept).await?;
         self.keep(kept).await
     }
 
@@ -194,6 +195,18 @@ impl Outlet {
         }
     }
 
+    /// Those rows that no earlier attempt has put aside.
+    async fn without_earlier(&mut self, rows: RecordBatch) -> Result<RecordBatch> {
+        let Plan { quarantine, late, .. } = &*self.plan;
+        let timely = late.earlier.lock().await.missing(&rows, &late.table.schema)?;
+        let kept = quarantine.earlier.lock().await.missing(&timely, &quarantine.table.schema)?;
+        let quarantined = (timely.num_rows() - kept.num_rows()) as u64;
+        self.rows.late += (rows.num_rows() - timely.num_rows()) as u64;
+        self.rows.dropped += quarantined;
+        self.rows.quarantined += quarantined;
+        Ok(kept)
+    }
+
     async fn keep(&mut self, kept: RecordBatch) -> Result<()> {
         let plan = Arc::clone(&self.plan);
         let kept = match &plan.keys {
@@ -226,7 +239,7 @@ impl Outlet {
 /// Writes those rows that no earlier attempt has written.
 async fn put_aside(writer: &mut Option<Writer>, plan: &Plan, side: &SidePlan, rows: &RecordBatch) -> Result<()> {
     let rows = align(rows, &side.table.schema)?;
-    let missing = side.earlier.lock().await.missing(&rows)?;
+    let missing = side.earlier.lock().await.missing(&rows, &side.table.schema)?;
     write(writer, plan, &side.table, &missing).await
 }
 

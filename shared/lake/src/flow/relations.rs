@@ -34,6 +34,39 @@ impl FlowRun<'_> {
         Ok(pinned)
     }
 
+    /// Pins them as they were for the attempt that wrote a side table and died before it wrote the target; those
+    /// whose version can't be read any more as they are.
+    pub(super) async fn pin_tables_again(&self, side: &Table) -> Result<Vec<PinnedSource>> {
+        let mut pinned = self.pin_tables().await?;
+        for source in &mut pinned {
+            let version = side.transaction(&self.joined_app_id(&source.dataset)).await?;
+            let Some((table, version)) = source.table.as_mut().zip(version.and_then(|version| version.try_into().ok()))
+            else {
+                continue;
+            };
+            if version < table.version() {
+                match table.at(version).await {
+                    Ok(earlier) => *table = earlier,
+                    Err(error) => tracing::warn!(flow = %self.flow.name, %error, "a batch is joined anew"),
+                }
+            }
+        }
+        Ok(pinned)
+    }
+
+    /// The `txn`s that tell what a batch was joined with.
+    pub(super) fn joined(&self, pinned: &[PinnedSource]) -> Vec<(String, i64)> {
+        let version = |source: &PinnedSource| {
+            let version = i64::try_from(source.table.as_ref()?.version()).ok()?;
+            Some((self.joined_app_id(&source.dataset), version))
+        };
+        pinned.iter().filter_map(version).collect()
+    }
+
+    fn joined_app_id(&self, dataset: &DatasetName) -> String {
+        self.flow.name.joined_app_id(&self.lake.pipeline().name, dataset)
+    }
+
     /// Registers the pinned tables and the files that the query reads whole. The stream, if any, is
     /// the caller's to register. `None` when a table that is read doesn't exist yet and its columns
     /// aren't known: there is nothing to compute from.

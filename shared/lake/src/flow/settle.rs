@@ -47,6 +47,8 @@ pub(super) struct Batch {
     pub(super) report: FlowReport,
     /// `txn`s for the target besides the identity's own: files without rows, versions of sources.
     pub(super) txns: Vec<(String, i64)>,
+    /// `txn`s for the side tables: versions of the tables that the batch was joined with.
+    pub(super) joined: Vec<(String, i64)>,
     /// The `txn` of the watermark, if it moves.
     pub(super) watermark: Option<(String, i64)>,
     /// Files of the target that the batch replaces.
@@ -58,7 +60,7 @@ impl FlowRun<'_> {
     /// it must be pinned and computed again. Nothing is committed for a batch that has neither rows nor
     /// progress.
     pub(super) async fn settle(&self, pinned: &Pinned, plan: &Plan, batch: Batch) -> Result<Option<FlowReport>> {
-        let Batch { identity, produced, mut report, txns, watermark, replaces } = batch;
+        let Batch { identity, produced, mut report, txns, joined, watermark, replaces } = batch;
         let name = &self.flow.target;
         let sides = [
             (name.quarantine(), &plan.quarantine, produced.quarantine, pinned.quarantine.as_ref()),
@@ -73,6 +75,7 @@ impl FlowRun<'_> {
             if change.adds.is_empty() && change.removes.is_empty() {
                 continue;
             }
+            change.txns.extend(joined.iter().cloned());
             match self.apply(&side, table, &change).await? {
                 CommitOutcome::Committed { .. } => {}
                 CommitOutcome::AlreadyApplied { .. } | CommitOutcome::Redo { .. } => {

@@ -2,7 +2,8 @@
 //!
 //! The flow's `txn` holds the consumed version of its source. A batch is the data files that commits
 //! in `(consumed, through]` added; compaction adds none. A side table that is ahead of the target
-//! tells that a batch died between the two commits: exactly that batch is run again.
+//! tells that a batch died between the two commits: exactly that batch is run again, with the tables that
+//! it was joined with as they were.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -31,6 +32,10 @@ struct Stream<'a> {
     starting_version: Option<u64>,
 }
 
+/// Commits of a source without rows, after which the flow notes that it has seen them, so that what it needs of the
+/// log doesn't grow old. Fewer than clean-up keeps (`checkpoint`).
+const IDLE_COMMITS: u64 = 10;
+
 /// The files of one batch.
 #[derive(Debug)]
 struct Step {
@@ -39,6 +44,15 @@ struct Step {
     files: Vec<DataFile>,
     /// What an earlier attempt may have put aside: in the quarantine, in the late table.
     aside: [Share; 2],
+}
+
+impl Step {
+    /// The side table that an earlier attempt of the batch has written.
+    fn ahead<'a>(&self, pinned: &'a Pinned) -> Option<&'a Table> {
+        let sides = [pinned.quarantine.as_ref(), pinned.late.as_ref()];
+        let mut sides = self.aside.iter().zip(sides).filter(|(share, _)| !matches!(share, Share::Nothing));
+        sides.find_map(|(_, side)| side)
+    }
 }
 
 impl FlowRun<'_> {
@@ -79,7 +93,10 @@ impl FlowRun<'_> {
             None => without_distinct(&self.flow.query),
         };
         let session = self.session();
-        let statics = self.pin_tables().await?;
+        let statics = match step.ahead(&pinned) {
+            Some(side) => self.pin_tables_again(side).await?,
+            None => self.pin_tables().await?,
+        };
         if self.register_static(&session, &query, &statics).await?.is_none() {
             report.outcome = Outcome::Retryable { reason: "a table that the query joins has no data yet".into() };
             return Ok(Some(report));
@@ -94,7 +111,8 @@ impl FlowRun<'_> {
         report.millis = super::elapsed_millis(started);
         let to = i64::try_from(step.through).unwrap_or(i64::MAX);
         let identity = Identity::Progress { app_id: self.lake.app_id(self.flow), to };
-        let batch = self.finish(&plan, executed, watermark, (identity, report)).await?;
+        let mut batch = self.finish(&plan, executed, watermark, (identity, report)).await?;
+        batch.joined = self.joined(&statics);
         self.settle(&pinned, &plan, batch).await
     }
 
@@ -120,7 +138,9 @@ impl FlowRun<'_> {
             Some(_) | None => Share::Nothing,
         };
         let aside = [share(quarantine), share(late)];
-        Ok((!files.is_empty() || ahead.is_some()).then_some(Step { after, through, files, aside }))
+        let is_idle_long = through - from.unwrap_or(through) >= IDLE_COMMITS;
+        let goes_on = !files.is_empty() || ahead.is_some() || is_idle_long;
+        Ok(goes_on.then_some(Step { after, through, files, aside }))
     }
 
     /// The whole table, as of a version.
