@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use headwater_core::error::ErrorKind;
+use headwater_lake::error::LakeError;
 use headwater_lake::ingest::Landing;
 use headwater_lake::storage::Storage;
 use object_store::path::Path;
@@ -69,5 +70,21 @@ fn a_bucket_that_is_not_named_is_refused_with_what_to_write() {
         let error = Storage::open(location).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid, "{location}");
         assert!(error.to_string().contains(says), "{location}: {error}");
+    }
+}
+
+#[test]
+fn what_a_cloud_says_is_told_in_few_words_with_what_to_do() {
+    let xml = "<?xml version='1.0'?>\n<Error><Code>NoSuchBucket</Code><Message>It does not exist</Message><Key>k</Key></Error>";
+    for (said, wanted) in [
+        (format!("404 Not Found: {xml}"), "404 Not Found: NoSuchBucket, It does not exist\n  help: make the bucket"),
+        ("HTTP error: error sending request".to_owned(), "HTTP error: error sending request\n  help: nothing answers"),
+        ("No space left on device (os error 28)".to_owned(), "(os error 28)\n  help: the disk is full"),
+        ("a < b".to_owned(), "a < b"),
+    ] {
+        let source = object_store::Error::Generic { store: "S3", source: said.into() };
+        let told = LakeError::Storage { action: "can't use", path: "s3://lake".into(), source }.to_string();
+        let end = told.strip_prefix("can't use s3://lake: Generic S3 error: ").unwrap();
+        assert!(end.contains(wanted) && !end.contains("<Code>"), "{told}");
     }
 }

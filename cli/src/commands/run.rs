@@ -35,6 +35,7 @@ pub(crate) async fn execute(arguments: &RunArguments, project: Option<&Path>, ou
     };
     let selection = graph::select(&pipeline, &request)?;
     let lake = Arc::new(Lake::open(pipeline.clone(), &folder)?);
+    lake.storage().reach().await?;
     let named = !request.full_refresh_all;
     let anew: BTreeSet<DatasetName> =
         selection.full_refresh.iter().filter(|dataset| named || lake.can_reset(dataset)).cloned().collect();

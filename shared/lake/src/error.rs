@@ -6,6 +6,8 @@ use deltalake::DeltaTableError;
 use headwater_core::error::ErrorKind;
 use headwater_core::report::ExpectationCount;
 
+use crate::remedy;
+
 /// Shorthand.
 pub type Result<T, E = LakeError> = std::result::Result<T, E>;
 
@@ -22,7 +24,7 @@ pub enum LakeError {
         help: String,
     },
     /// Storage said no, or nothing.
-    #[error("{action} {path}: {source}{}", hint(&source.to_string()))]
+    #[error("{action} {path}: {}", remedy::told(&source.to_string()))]
     Storage {
         /// What was being done.
         action: &'static str,
@@ -32,7 +34,7 @@ pub enum LakeError {
         source: object_store::Error,
     },
     /// Storage failed under a table that was read or written.
-    #[error("table {table}: {source}{}", hint(&source.to_string()))]
+    #[error("table {table}: {}", remedy::told(&source.to_string()))]
     TableOutOfReach {
         /// The table's URL.
         table: String,
@@ -200,7 +202,7 @@ impl LakeError {
     /// the disk is full or read-only, this user may not write, credentials are wrong.
     #[must_use]
     pub(crate) fn is_lasting(&self) -> bool {
-        !self.kind().is_retryable() || !hint(&self.to_string()).is_empty()
+        !self.kind().is_retryable() || remedy::is_lasting(&self.to_string())
     }
 }
 
@@ -258,23 +260,5 @@ fn query_kind(source: &datafusion::error::DataFusionError) -> ErrorKind {
         E::ArrowError(..) | E::Execution(_) => ErrorKind::Data,
         E::Internal(_) => ErrorKind::Internal,
         _ => ErrorKind::Invalid,
-    }
-}
-
-/// What to do about a storage error, where its text tells.
-fn hint(text: &str) -> &'static str {
-    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    if says(&["os error 28", "os error 122"]) {
-        "\n  help: the disk is full; make room and run again, nothing was lost"
-    } else if says(&["os error 27"]) {
-        "\n  help: files may not grow so large here; raise the limit (`ulimit -f`) and run again, nothing was lost"
-    } else if says(&["os error 30"]) {
-        "\n  help: the file system is read-only; choose another `storage`"
-    } else if says(&["os error 13", "lacked the necessary privileges"]) {
-        "\n  help: this user may not write there; change the folder's permissions or choose another `storage`"
-    } else if says(&["lacked valid authentication credentials"]) {
-        "\n  help: check the credentials"
-    } else {
-        ""
     }
 }

@@ -8,6 +8,7 @@ use std::path::Path as FilePath;
 use std::sync::Arc;
 
 use deltalake::logstore::{LogStore, StorageConfig, default_logstore};
+use futures::TryStreamExt;
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -118,6 +119,19 @@ impl Storage {
         let mut url = self.url.clone();
         url.set_path(&escaped);
         url
+    }
+
+    /// Asks a bucket for one object, so that one that can't be used is told at once and not flow by flow. A folder was
+    /// looked at when it was opened.
+    ///
+    /// # Errors
+    /// `Unavailable` when it can't be listed.
+    pub async fn reach(&self) -> Result<()> {
+        let failed = |source| LakeError::Storage { action: "can't use", path: self.url.to_string(), source };
+        if matches!(self.url.scheme(), "file" | "memory") {
+            return Ok(());
+        }
+        self.root.list(Some(&self.location(""))).try_next().await.map(drop).map_err(failed)
     }
 
     /// Whether there is anything under a path.

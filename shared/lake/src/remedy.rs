@@ -1,0 +1,94 @@
+//! What storage says when it fails, in few words, and what to do about it.
+
+/// What the texts of storage's errors have in common, whether trying again may help, and what does.
+struct Remedy {
+    signs: &'static [&'static str],
+    is_lasting: bool,
+    help: &'static str,
+}
+
+/// The first that fits counts.
+const REMEDIES: [Remedy; 9] = [
+    Remedy {
+        signs: &["os error 28", "os error 122"],
+        is_lasting: true,
+        help: "the disk is full; make room and run again, nothing was lost",
+    },
+    Remedy {
+        signs: &["os error 27"],
+        is_lasting: true,
+        help: "files may not grow so large here; raise the limit (`ulimit -f`) and run again, nothing was lost",
+    },
+    Remedy {
+        signs: &["os error 30"],
+        is_lasting: true,
+        help: "the file system is read-only; choose another `storage`",
+    },
+    Remedy {
+        signs: &["NoSuchBucket", "ContainerNotFound"],
+        is_lasting: true,
+        help: "make the bucket, or mend its name in `storage`",
+    },
+    Remedy {
+        signs: &["without LOCATION", "PermanentRedirect", "AuthorizationHeaderMalformed"],
+        is_lasting: true,
+        help: "set AWS_REGION to the bucket's region",
+    },
+    Remedy {
+        signs: &[
+            "lacked valid authentication credentials",
+            "InvalidAccessKeyId",
+            "SignatureDoesNotMatch",
+            "ExpiredToken",
+            "AuthenticationFailed",
+        ],
+        is_lasting: true,
+        help: "check the credentials: AWS_PROFILE or AWS_ACCESS_KEY_ID and its secret for S3; AZURE_STORAGE_ACCOUNT_KEY, AZURE_CLIENT_ID or AZURE_USE_AZURE_CLI=true for Azure",
+    },
+    Remedy {
+        signs: &["os error 13"],
+        is_lasting: true,
+        help: "this user may not write there; change the folder's permissions or choose another `storage`",
+    },
+    Remedy {
+        signs: &["lacked the necessary privileges"],
+        is_lasting: true,
+        help: "these credentials may not do that there; change the role or the folder's permissions, or choose another `storage`",
+    },
+    Remedy {
+        signs: &["error sending request", "dns error", "Connection refused"],
+        is_lasting: false,
+        help: "nothing answers there; check the network, the region and AWS_ENDPOINT_URL or AZURE_STORAGE_ENDPOINT if they are set",
+    },
+];
+
+/// An error of storage for people: its text without the document that the service answered with, and the remedy
+/// where the text tells.
+pub(crate) fn told(text: &str) -> String {
+    let brief = brief(text);
+    match find(text) {
+        Some(remedy) => format!("{brief}\n  help: {}", remedy.help),
+        None => brief,
+    }
+}
+
+/// Whether trying again won't change it, so that a person has to act.
+pub(crate) fn is_lasting(text: &str) -> bool {
+    find(text).is_some_and(|remedy| remedy.is_lasting)
+}
+
+fn find(text: &str) -> Option<&'static Remedy> {
+    REMEDIES.iter().find(|remedy| remedy.signs.iter().any(|sign| text.contains(sign)))
+}
+
+/// A service's XML document shortened to its code and message.
+fn brief(text: &str) -> String {
+    let element = |name: &str| {
+        let (_, rest) = text.split_once(&format!("<{name}>"))?;
+        Some(rest.split_once(&format!("</{name}>"))?.0.lines().next().unwrap_or_default())
+    };
+    let (Some(start), Some(code), Some(message)) = (text.find('<'), element("Code"), element("Message")) else {
+        return text.to_owned();
+    };
+    format!("{} {code}, {message}", text[..start].trim_end().trim_start_matches('\u{feff}'))
+}
