@@ -64,6 +64,20 @@ pub enum RuntimeError {
         /// What the caller does about it.
         kind: ErrorKind,
     },
+    /// A queue of a cloud could not be used. The kind is the one of what its service answered.
+    #[error("could not {action} queue `{queue}`: {reason}; {remedy}")]
+    Queue {
+        /// The queue's address.
+        queue: String,
+        /// What was tried, such as `send to`.
+        action: &'static str,
+        /// What the service says.
+        reason: String,
+        /// What the caller does about it.
+        kind: ErrorKind,
+        /// What a person can do.
+        remedy: &'static str,
+    },
     /// A background task ended without an answer. `Internal`.
     #[error("a background task of the host ended without an answer: {reason}")]
     Task {
@@ -82,7 +96,7 @@ impl RuntimeError {
             Self::NoProject { .. } | Self::UnknownMessage { .. } | Self::TooLarge { .. } | Self::Setting { .. } => {
                 ErrorKind::Invalid
             }
-            Self::FlowsFailed { kind, .. } => *kind,
+            Self::FlowsFailed { kind, .. } | Self::Queue { kind, .. } => *kind,
             Self::Task { .. } => ErrorKind::Internal,
         }
     }

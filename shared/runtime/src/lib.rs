@@ -10,6 +10,7 @@ pub mod lambda;
 pub mod local;
 pub mod replay;
 pub mod spool;
+pub mod sqs;
 pub mod telemetry;
 
 pub use error::{Result, RuntimeError};

@@ -38,7 +38,7 @@ impl BatchResponse {
         Self { batch_item_failures: failures.into_iter().collect() }
     }
 
-    /// The answer to a batch of a source's messages: what the report wants to see again.
+    /// The answer to a batch of a source's messages: what the report wants to see again, each by the message's own id.
     #[must_use]
     pub fn to_report(report: &Report) -> Self {
         Self::failing(report.retry.iter().map(|retry| retry.item.as_str()))

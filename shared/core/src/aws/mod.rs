@@ -4,6 +4,7 @@
 //! messages are events of a source, or notices of objects that S3 stored ([`notice`]); an object may be a
 //! commit of a table ([`commit`]). What is to be redelivered is answered message by message
 //! ([`batch`]). Nothing here says what anybody sent: errors name places, never values.
+//! [`sqs`] is the other side: what a queue is asked for.
 
 pub mod batch;
 pub mod commit;
@@ -11,6 +12,7 @@ mod error;
 mod invocation;
 pub mod notice;
 mod queue;
+pub mod sqs;
 
 pub use self::error::EventError;
 pub use self::invocation::Invocation;

@@ -1,16 +1,18 @@
 //! A batch of SQS messages, as an event source mapping hands it over.
 //!
-//! Standard and FIFO queues alike: rows don't depend on the order of messages, so that a message
-//! of a FIFO queue that failed doesn't hold back its group.
+//! Standard and FIFO queues alike. Rows don't depend on the order of messages, but the queue's own does: a message of a FIFO
+//! queue that failed holds back those after it in its group.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
+use super::batch::BatchResponse;
 use super::error::EventError;
+use super::sqs::delivery::{Delivery, KEPT, coming_again};
 use crate::trigger::Message;
 
 /// Messages of one queue.
@@ -21,6 +23,8 @@ pub struct QueueBatch {
     /// Its messages, at least one. `attributes` holds the sender's own, binary ones in Base64, and
     /// of SQS's those that say where a message stands in a FIFO queue or which trace it belongs to.
     pub messages: Vec<Message>,
+    /// The id that SQS knows each of them by, which is another than its own if it was returned from a dead-letter queue.
+    pub delivery_ids: Vec<String>,
     /// No later than the first of them was received, as SQS tells it of each message that was received
     /// for the first time.
     pub received_at: DateTime<Utc>,
@@ -33,6 +37,14 @@ impl QueueBatch {
         self.queue_arn.rsplit(':').next().unwrap_or_default()
     }
 
+    /// The answer to SQS when these messages, named by their own ids, have to come again.
+    #[must_use]
+    pub fn answer(&self, failed: &BatchResponse) -> BatchResponse {
+        let failed: BTreeSet<_> = failed.batch_item_failures.iter().map(|item| item.item_identifier.as_str()).collect();
+        let again = coming_again(&self.messages, &failed);
+        BatchResponse::failing(again.into_iter().filter_map(|index| self.delivery_ids.get(index)).map(String::as_str))
+    }
+
     pub(super) fn from_records(records: Vec<Record<'_>>) -> Result<Self, EventError> {
         let queue_arn = match records.first() {
             Some(first) => first.queue_arn.as_deref().unwrap_or_default().to_owned(),
@@ -40,18 +52,17 @@ impl QueueBatch {
         };
         let mut received_at = DateTime::<Utc>::MAX_UTC;
         let mut messages = Vec::with_capacity(records.len());
+        let mut delivery_ids = Vec::with_capacity(records.len());
         for (index, record) in records.into_iter().enumerate() {
             let first_received = record.attributes.get("ApproximateFirstReceiveTimestamp").and_then(|at| millis(at));
-            let message = record.into_message(index, &queue_arn)?;
-            received_at = received_at.min(first_received.unwrap_or(message.enqueued_at));
-            messages.push(message);
+            let delivery = record.into_delivery(index, &queue_arn)?;
+            received_at = received_at.min(first_received.unwrap_or(delivery.sent_at));
+            delivery_ids.push(delivery.id.clone());
+            messages.push(delivery.into_message());
         }
-        Ok(Self { queue_arn, messages, received_at })
+        Ok(Self { queue_arn, messages, delivery_ids, received_at })
     }
 }
-
-/// Attributes of SQS that are kept.
-const KEPT: [&str; 4] = ["AWSTraceHeader", "MessageDeduplicationId", "MessageGroupId", "SequenceNumber"];
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -80,7 +91,7 @@ struct Attribute<'a> {
 }
 
 impl Record<'_> {
-    fn into_message(self, index: usize, queue_arn: &str) -> Result<Message, EventError> {
+    fn into_delivery(self, index: usize, queue_arn: &str) -> Result<Delivery, EventError> {
         let missing = |field: &str| EventError::record(index, field);
         if self.event_source.as_deref() != Some("aws:sqs") {
             return Err(missing("eventSource"));
@@ -92,10 +103,10 @@ impl Record<'_> {
         let body = self.body.ok_or_else(|| missing("body"))?;
         let sent = self.attributes.get("SentTimestamp").and_then(|at| millis(at));
         let received = self.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok());
-        Ok(Message {
+        Ok(Delivery {
             id: id.into_owned(),
             body: Bytes::from(body.into_owned()),
-            enqueued_at: sent.ok_or_else(|| missing("attributes.SentTimestamp"))?,
+            sent_at: sent.ok_or_else(|| missing("attributes.SentTimestamp"))?,
             receive_count: received.ok_or_else(|| missing("attributes.ApproximateReceiveCount"))?,
             attributes: attributes(self.message_attributes, self.attributes),
         })

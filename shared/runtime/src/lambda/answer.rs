@@ -38,7 +38,7 @@ impl<H: Handler> Function<H> {
         let deadline = last_moment(Utc::now(), end);
         match invocation {
             Invocation::Queue(batch) if self.kind == FunctionKind::BronzeEvents => self.events(batch, deadline).await,
-            Invocation::Queue(batch) => Ok(self.notices(&batch, deadline).await),
+            Invocation::Queue(batch) => Ok(batch.answer(&self.notices(&batch, deadline).await)),
             Invocation::Timer(names) => self.timer(names, deadline).await,
         }
     }
@@ -47,9 +47,9 @@ impl<H: Handler> Function<H> {
         let Some(source) = self.queues.get(batch.queue_name()).cloned() else {
             return Err(unbound(batch.queue_name()));
         };
-        let batch = MessageBatch { source, messages: batch.messages, received_at: batch.received_at };
-        let report = self.wake(Cause::Messages(batch), deadline).await;
-        Ok(BatchResponse::to_report(&report))
+        let handed = MessageBatch { source, messages: batch.messages.clone(), received_at: batch.received_at };
+        let report = self.wake(Cause::Messages(handed), deadline).await;
+        Ok(batch.answer(&BatchResponse::to_report(&report)))
     }
 
     async fn notices(&self, batch: &QueueBatch, deadline: DateTime<Utc>) -> BatchResponse {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::aws::batch::BatchResponse;
 use crate::aws::{EventError, Invocation};
 use crate::error::ErrorKind;
 use crate::name::DatasetName;
@@ -89,4 +90,17 @@ fn a_batch_was_received_when_its_first_message_was() {
     assert_eq!(received(STANDARD), 1_545_082_649_185);
     let untold = STANDARD.replace("ApproximateFirstReceiveTimestamp", "Other");
     assert_eq!(received(&untold), 1_545_082_649_183, "when it was sent, at the earliest");
+}
+
+#[test]
+fn a_returned_message_is_answered_by_the_id_that_sqs_knows() {
+    let origin = r#""messageAttributes": {"headwater.origin": {"stringValue": "first 1000", "dataType": "String"}}"#;
+    let document = STANDARD.replacen(r#""messageAttributes": {}"#, origin, 1);
+    let Invocation::Queue(batch) = read(&document).unwrap() else { panic!("no batch") };
+    let place = batch.messages.iter().position(|message| message.id == "first").unwrap();
+    assert_eq!(batch.messages[place].enqueued_at.timestamp_millis(), 1_000);
+    let failing = |id: &str| batch.answer(&BatchResponse::failing([id])).batch_item_failures;
+    let [item] = &failing("first")[..] else { panic!("{:?}", failing("first")) };
+    assert_eq!(item.item_identifier, batch.delivery_ids[place]);
+    assert!(failing(&batch.delivery_ids[place]).is_empty(), "nobody knows it by that id");
 }
