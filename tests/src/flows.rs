@@ -2,5 +2,6 @@
 
 mod crashes;
 mod judged_once;
+mod misfits;
 mod replays;
 mod semantics;

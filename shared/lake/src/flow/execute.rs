@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
-use arrow::compute::{cast, filter_record_batch, not};
+use arrow::compute::{cast, filter, filter_record_batch, not};
 use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::SendableRecordBatchStream;
@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::outlet::{Outlet, Plan, Produced};
-use crate::align::align;
+use crate::align::fit;
 use crate::error::{LakeError, Result};
 use crate::ingest::BadRecord;
 
@@ -105,8 +105,12 @@ async fn pour(
         if plan.has_failed() {
             break;
         }
-        let times = event_times(&batch)?;
-        let rows = align(&batch, &plan.target.schema)?;
+        let mut times = event_times(&batch)?;
+        let (rows, rest) = fit(&batch, &plan.target.schema)?;
+        if let Some((fits, misfits)) = rest {
+            times = times.map(|times| filter(&times, &fits)).transpose().map_err(LakeError::arrow)?;
+            outlet.misfits(&misfits).await?;
+        }
         let Some(times) = times else {
             outlet.rows(rows).await?;
             continue;

@@ -16,9 +16,9 @@ use tokio::sync::Mutex;
 use super::dedup::{Keys, Seen};
 use super::earlier::Earlier;
 use super::rules::{Judged, Rule, Tally, judge};
-use crate::align::align;
+use crate::align::{Misfits, align};
 use crate::error::Result;
-use crate::ingest::{BadRecord, SideContext, bad_records, side_rows};
+use crate::ingest::{BadRecord, SideContext, bad_records, misfit_rows, side_rows};
 use crate::storage::Storage;
 use crate::write::{Writer, Written, discard};
 
@@ -156,6 +156,12 @@ impl Outlet {
         let reason = super::reason_lists("late: event time is before the watermark", batch.num_rows());
         let rows = side_rows(batch, &reason, &self.context()?)?;
         put_aside(&mut self.late, &plan, &plan.late, &rows).await
+    }
+
+    /// Takes rows of which a value doesn't fit its column.
+    pub(super) async fn misfits(&mut self, misfits: &Misfits) -> Result<()> {
+        self.rows.read += misfits.rows.num_rows() as u64;
+        self.quarantine_rows(&misfit_rows(misfits, &self.context()?)?).await
     }
 
     /// Takes records that couldn't be decoded.

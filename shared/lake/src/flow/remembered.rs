@@ -24,7 +24,7 @@ use super::FlowRun;
 use super::dedup::{Keys, Seen};
 use super::outlet::Plan;
 use super::target::Pinned;
-use crate::align::align;
+use crate::align::{align, fit};
 use crate::error::{LakeError, Result};
 use crate::table::Table;
 
@@ -71,7 +71,7 @@ impl FlowRun<'_> {
         let mut fresh = Fresh::new(keys, &plan.target.schema)?;
         let mut rows = frame.execute_stream().await.map_err(LakeError::query)?;
         while let Some(batch) = rows.try_next().await.map_err(LakeError::query)? {
-            fresh.add(keys, &align(&batch, &plan.target.schema)?)?;
+            fresh.add(keys, &fit(&batch, &plan.target.schema)?.0)?;
         }
         let remembered = self.remembered(keys, fresh, (table, &plan.target.schema), horizon.as_ref()).await?;
         *plan.seen.lock().await = Seen::of_target(remembered);

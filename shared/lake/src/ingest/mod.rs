@@ -17,7 +17,7 @@ pub use files::{FileDecoder, FoundFile, file_schema, read_sample};
 pub use infer::infer_schema;
 pub use landing::Landing;
 pub use messages::{decode_messages, message_schema, sample_messages};
-pub(crate) use side::{HEADWATER, RAW_FIELDS};
+pub(crate) use side::{HEADWATER, RAW_FIELDS, misfit_rows};
 pub use side::{SideContext, bad_records, side_rows, side_schema};
 
 use bytes::Bytes;

@@ -12,6 +12,7 @@ use headwater_core::name::FlowName;
 use headwater_core::provenance::METADATA;
 
 use super::{BadRecord, Origin};
+use crate::align::Misfits;
 use crate::error::{LakeError, Result};
 
 /// The column that tells why a row is in a side table.
@@ -45,6 +46,23 @@ pub fn side_schema(main: &SchemaRef) -> SchemaRef {
 pub fn side_rows(rows: &RecordBatch, reasons: &ListArray, context: &SideContext) -> Result<RecordBatch> {
     let none = vec![None; rows.num_rows()];
     let headwater = headwater(reasons, context, &none, &none)?;
+    let columns = rows.columns().iter().cloned().chain([headwater]).collect();
+    RecordBatch::try_new(side_schema(&rows.schema()), columns).map_err(LakeError::arrow)
+}
+
+/// Rows of which a value doesn't fit its column, which is NULL here; each as it was given, and why.
+///
+/// # Errors
+/// `Internal` only.
+pub(crate) fn misfit_rows(misfits: &Misfits, context: &SideContext) -> Result<RecordBatch> {
+    let Misfits { rows, reasons, given } = misfits;
+    let mut lists = ListBuilder::new(StringBuilder::new());
+    for reason in reasons {
+        lists.values().append_value(reason);
+        lists.append(true);
+    }
+    let raw: Vec<_> = given.iter().map(|given| Some(&given[..])).collect();
+    let headwater = headwater(&lists.finish(), context, &raw, &vec![None; rows.num_rows()])?;
     let columns = rows.columns().iter().cloned().chain([headwater]).collect();
     RecordBatch::try_new(side_schema(&rows.schema()), columns).map_err(LakeError::arrow)
 }

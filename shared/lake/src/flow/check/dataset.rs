@@ -164,7 +164,7 @@ fn conversion(dataset: &Dataset, given: &Field, declared: &Field) -> Option<Diag
     }
     let always_fits = matches!(to, DataType::Utf8) || (from.is_integer() && to.is_floating());
     (!always_fits).then(|| {
-        let message = format!("{says}: a value that doesn't fit fails its batch");
+        let message = format!("{says}: a row with a value that doesn't fit goes to quarantine");
         let help = format!("write TRY_CAST({name} AS {to_name}) AS {name} to have NULL instead");
         Diagnostic::warning("DATATYPE_MISMATCH", message).help(help)
     })

@@ -180,9 +180,13 @@ impl FlowRun<'_> {
         open: &[u32],
         seen: &mut BTreeSet<Box<[u8]>>,
     ) -> Result<Passed> {
-        let (raw, rows_of_rules): (Vec<u32>, Vec<u32>) = open.iter().partition(|at| is_raw(rows, **at));
+        let (misfits, open_rows): (Vec<u32>, Vec<u32>) = open.iter().partition(|at| is_misfit(rows, **at));
+        let (raw, rows_of_rules): (Vec<u32>, Vec<u32>) = open_rows.into_iter().partition(|at| is_raw(rows, *at));
         let mut parts = vec![with_positions(rows, &rows_of_rules)?];
-        let mut failed = BTreeMap::new();
+        let misfit = |at| {
+            (at, vec!["a value doesn't fit its column: mend the query or the type, and refresh the table".to_owned()])
+        };
+        let mut failed: BTreeMap<u32, Vec<String>> = misfits.into_iter().map(misfit).collect();
         for candidates in self.candidates_of_records(pinned, rows, &raw).await? {
             failed.extend(candidates.failed);
             parts.push(candidates.rows);
@@ -274,6 +278,12 @@ impl FlowRun<'_> {
 
 fn is_raw(rows: &RecordBatch, at: u32) -> bool {
     leaf(rows, &format!("{HEADWATER}.raw")).is_some_and(|raw| raw.is_valid(at as usize))
+}
+
+/// Whether a row was decoded, but had a value that doesn't fit its column: it is kept as it was given, without a place.
+fn is_misfit(rows: &RecordBatch, at: u32) -> bool {
+    let position = leaf(rows, &format!("{HEADWATER}.position"));
+    is_raw(rows, at) && position.is_some_and(|position| position.is_null(at as usize))
 }
 
 /// Why a row is in quarantine.
