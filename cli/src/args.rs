@@ -75,7 +75,8 @@ pub(crate) enum Command {
     Validate(ValidateArguments),
     /// Send recorded events to a source, as they might have come
     #[command(after_help = "Examples:\n  headwater replay events.ndjson.gz --to flights\n  \
-                      headwater replay events.ndjson --to flights --speed 60 --seed 7 --duplicates 0.05 --disorder 200")]
+                      headwater replay events.ndjson --to flights --speed 60 --seed 7 --duplicates 0.05 --disorder 200\n  \
+                      headwater replay events.ndjson --to sqs://flights --rate 500")]
     Replay(ReplayArguments),
     /// Bring all tables up to date
     #[command(
@@ -98,7 +99,8 @@ pub(crate) enum Command {
     #[command(
         after_help = "Examples:\n  headwater redrive                       # the dead letters of all sources\n  \
                       headwater redrive flights --dry-run     # what of the table's quarantine would pass now\n  \
-                      headwater redrive flights --reason known_carrier --since 2025-01-31"
+                      headwater redrive flights --reason known_carrier --since 2025-01-31\n  \
+                      headwater redrive --dead-letters sqs://flights-dead --to sqs://flights   # without a project"
     )]
     Redrive(RedriveArguments),
     /// Rewrite small files as larger ones and make checkpoints
@@ -147,12 +149,15 @@ pub(crate) struct RunArguments {
 pub(crate) struct ReplayArguments {
     /// Recorded events: one a line, plain or gzip; `-` reads standard input
     pub(crate) file: PathBuf,
-    /// Source to send them to, as in read_events('SOURCE')
+    /// Source to send them to, as in read_events('SOURCE'), or a queue of SQS: sqs://QUEUE?region=REGION, or its URL
     #[arg(long, value_name = "SOURCE")]
     pub(crate) to: String,
     /// Times as fast as recorded [default: as fast as possible]
     #[arg(long, value_name = "FACTOR", value_parser = positive)]
     pub(crate) speed: Option<f64>,
+    /// Events a second, instead
+    #[arg(long, value_name = "EVENTS", value_parser = positive, conflicts_with = "speed")]
+    pub(crate) rate: Option<f64>,
     /// Field that holds an event's time [default: event_time, timestamp and the like]
     #[arg(long, value_name = "FIELD")]
     pub(crate) time: Option<String>,
@@ -228,6 +233,12 @@ pub(crate) struct RedriveArguments {
     /// Only rows put aside since this day or time
     #[arg(long, value_name = "TIME", value_parser = crate::commands::moment)]
     pub(crate) since: Option<DateTime<Utc>>,
+    /// Queue of SQS whose messages are returned: sqs://QUEUE?region=REGION, or its URL
+    #[arg(long, value_name = "QUEUE", requires = "to", conflicts_with_all = ["name", "reason", "since"])]
+    pub(crate) dead_letters: Option<String>,
+    /// Queue of SQS that they are returned to
+    #[arg(long, value_name = "QUEUE", requires = "dead_letters")]
+    pub(crate) to: Option<String>,
     /// Say what would be returned, and change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,

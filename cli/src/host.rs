@@ -37,7 +37,7 @@ pub(crate) fn host(look: &Look, lake: &Lake) -> Result<Host> {
     let pipeline = &look.pipeline;
     let mut queues = Vec::new();
     for (name, source) in &pipeline.sources {
-        queues.push(Queue { source: name.clone(), spool: look.open_queue(source)? });
+        queues.push(Queue { source: name.clone(), binding: look.open_queue(source)? });
     }
     let landing = folders(pipeline, lake);
     let pace = Pace {

@@ -7,7 +7,9 @@ use headwater_core::model::{Dataset, EventSource, Pipeline, RelationSource};
 use headwater_core::name::DatasetName;
 use headwater_lake::storage::Storage;
 use headwater_lake::table::{CommitEntry, Table};
+use headwater_runtime::local::Binding;
 use headwater_runtime::spool::{Depth, Spool, SpoolOptions};
+use headwater_runtime::sqs;
 
 use crate::failure::Result;
 
@@ -101,17 +103,31 @@ impl Look {
         mains.flat_map(|main| [main.name.clone(), main.name.quarantine(), main.name.late()]).collect()
     }
 
-    /// The queue of an event source; made if there is none.
-    pub(crate) fn open_queue(&self, source: &EventSource) -> Result<Spool> {
-        let EventSource::Spool { path, visibility_timeout, max_receive_count } = source;
-        let options = SpoolOptions { visibility_timeout: *visibility_timeout, max_receive_count: *max_receive_count };
-        Ok(Spool::open(below(&self.folder, path), options)?)
+    /// The queue of an event source; an embedded one is made if there is none.
+    pub(crate) fn open_queue(&self, source: &EventSource) -> Result<Binding> {
+        Ok(match source {
+            EventSource::Spool { path, visibility_timeout, max_receive_count } => {
+                let (visibility_timeout, max_receive_count) = (*visibility_timeout, *max_receive_count);
+                let options = SpoolOptions { visibility_timeout, max_receive_count };
+                Binding::Spool(Spool::open(below(&self.folder, path), options)?)
+            }
+            EventSource::Sqs { queue, visibility_timeout } => {
+                Binding::Sqs { queue: sqs::Queue::new(queue.clone()), visibility_timeout: *visibility_timeout }
+            }
+        })
     }
 
     /// How many messages wait at a source.
-    pub(crate) fn depth(&self, source: &EventSource, now: DateTime<Utc>) -> Result<Depth> {
-        let EventSource::Spool { path, .. } = source;
-        if below(&self.folder, path).is_dir() { Ok(self.open_queue(source)?.depth(now)?) } else { Ok(Depth::default()) }
+    pub(crate) async fn depth(&self, source: &EventSource, now: DateTime<Utc>) -> Result<Depth> {
+        if let EventSource::Spool { path, .. } = source
+            && !below(&self.folder, path).is_dir()
+        {
+            return Ok(Depth::default());
+        }
+        Ok(match self.open_queue(source)? {
+            Binding::Spool(spool) => spool.depth(now)?,
+            Binding::Sqs { queue, .. } => queue.depth().await?,
+        })
     }
 }
 

@@ -9,7 +9,7 @@ use headwater_core::name::DatasetName;
 use headwater_core::report::{Report, Retry};
 use headwater_core::trigger::{Cause, Trigger};
 use headwater_lake::lake::Lake;
-use headwater_runtime::local::{FunctionKind, Host, Pace, Queue, WatchedTable};
+use headwater_runtime::local::{Binding, FunctionKind, Host, Pace, Queue, WatchedTable};
 use headwater_runtime::spool::{NewMessage, Spool, SpoolOptions};
 use tokio::sync::watch;
 
@@ -48,7 +48,7 @@ fn site(folder: &Path) -> Site {
     let options = SpoolOptions { visibility_timeout: Duration::from_millis(20), max_receive_count: 3 };
     let queue = |source: &str| Queue {
         source: source.to_owned(),
-        spool: Spool::open(folder.join(source), options.clone()).unwrap(),
+        binding: Binding::Spool(Spool::open(folder.join(source), options.clone()).unwrap()),
     };
     let watched = |name: &str| {
         let dataset = DatasetName::new(name);
@@ -64,7 +64,10 @@ fn site(folder: &Path) -> Site {
 
 impl Site {
     fn spool(&self, source: &str) -> &Spool {
-        &self.host.queues.iter().find(|queue| queue.source == source).unwrap().spool
+        match &self.host.queues.iter().find(|queue| queue.source == source).unwrap().binding {
+            Binding::Spool(spool) => spool,
+            Binding::Sqs { queue, .. } => panic!("no spool: {queue:?}"),
+        }
     }
 
     fn send(&self, source: &str, bodies: &[&str]) {

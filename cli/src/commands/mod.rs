@@ -6,8 +6,10 @@ mod events;
 mod init;
 mod lineage;
 mod query;
+mod queue;
 mod redrive;
 mod replay;
+mod returned;
 mod run;
 mod status;
 mod validate;
@@ -32,7 +34,7 @@ pub(crate) fn execute(arguments: Arguments, output: &Output) -> Result<Exit> {
         Command::Completion(completion) => completion::execute(&completion, output),
         Command::Validate(validate) => wait(async { validate::execute(&validate, project, output).await }),
         Command::Lineage(lineage) => lineage::execute(&lineage, project, output),
-        Command::Replay(replay) => wait(async { replay::execute(replay, &look(project)?, output).await }),
+        Command::Replay(replay) => wait(async { replay::execute(replay, project, output).await }),
         Command::Redrive(redrive) => wait(async { Box::pin(redrive::execute(&redrive, project, output)).await }),
         Command::Run(run) => wait(Box::pin(run::execute(&run, project, output))),
         Command::Query(query) => wait(async { query::execute(&query, project, output).await }),

@@ -10,6 +10,7 @@ use headwater_lake::flow::{Redrive, Redriven};
 use headwater_lake::lake::Lake;
 use headwater_runtime::spool::Depth;
 
+use super::{queue, returned};
 use crate::args::RedriveArguments;
 use crate::failure::{Exit, Failure, Result};
 use crate::look::Look;
@@ -18,24 +19,27 @@ use crate::project;
 use crate::render::{self, Rows, listing::Listing};
 
 pub(crate) async fn execute(arguments: &RedriveArguments, folder: Option<&Path>, output: &Output) -> Result<Exit> {
+    if let Some((dead, to)) = arguments.dead_letters.as_ref().zip(arguments.to.as_ref()) {
+        return returned::between(&queue::at(dead)?, &queue::at(to)?, arguments.dry_run, output).await;
+    }
     let (pipeline, folder) = project::load(folder)?.into_pipeline()?;
     let table = arguments.name.as_ref().map(|name| DatasetName::from(name.clone()));
     match table.filter(|table| pipeline.dataset(table).is_some()) {
         Some(table) => {
             let lake = Lake::open(pipeline.clone(), &folder)?;
-            let messages_wait = messages_wait(&Look::new((pipeline, folder))?, &table)?;
+            let messages_wait = messages_wait(&Look::new((pipeline, folder))?, &table).await?;
             quarantine((arguments, messages_wait), &lake, &table, output).await
         }
-        None => dead_letters(arguments, &Look::new((pipeline, folder))?, output),
+        None => dead_letters(arguments, &Look::new((pipeline, folder))?, output).await,
     }
 }
 
 /// Whether any message may still be delivered to the table, dead letters included.
-fn messages_wait(look: &Look, table: &DatasetName) -> Result<bool> {
+async fn messages_wait(look: &Look, table: &DatasetName) -> Result<bool> {
     for relation in look.pipeline.flows_into(table).filter_map(|flow| flow.stream()) {
         let RelationSource::Events { source, .. } = &relation.source else { continue };
         let Some(source) = look.pipeline.sources.get(source) else { continue };
-        let depth = look.depth(source, Utc::now())?;
+        let depth = look.depth(source, Utc::now()).await?;
         if depth != Depth::default() {
             return Ok(true);
         }
@@ -77,29 +81,24 @@ fn counts(table: &DatasetName, done: &Redriven) -> Rows {
         .rows()
 }
 
-fn dead_letters(arguments: &RedriveArguments, look: &Look, output: &Output) -> Result<Exit> {
+async fn dead_letters(arguments: &RedriveArguments, look: &Look, output: &Output) -> Result<Exit> {
     let sources = &look.pipeline.sources;
     if let Some(name) = arguments.name.as_ref().filter(|name| !sources.contains_key(*name)) {
         let tables: Vec<String> = look.pipeline.datasets.iter().map(|dataset| dataset.name.to_string()).collect();
         let help = did_you_mean(name, sources.keys().map(String::as_str).chain(tables.iter().map(String::as_str)));
         return Err(Failure::invalid(format!("the project has no source or table `{name}`"), help));
     }
-    if arguments.dry_run || arguments.reason.is_some() || arguments.since.is_some() {
+    if arguments.reason.is_some() || arguments.since.is_some() {
         let help =
             "name a table, whose quarantine is looked at; the dead letters of a source are sent again all at once";
-        return Err(Failure::invalid("--reason, --since and --dry-run are for a table", help));
+        return Err(Failure::invalid("--reason and --since are for a table", help));
     }
     let chosen = |name: &String| arguments.name.as_ref().is_none_or(|source| source == name);
-    let mut redriven = Vec::new();
+    let mut lines = Vec::new();
     for (name, source) in sources.iter().filter(|(name, _)| chosen(name)) {
-        redriven.push((name, look.open_queue(source)?.redrive()?));
+        lines.push((name.as_str(), returned::to_source(&look.open_queue(source)?, arguments.dry_run, output).await?));
     }
-    let rows = Listing::default()
-        .text("source", redriven.iter().map(|(name, _)| Some(name)))
-        .number("redriven", redriven.iter().map(|(_, count)| Some(*count)))
-        .rows();
-    output.print(&render::rows(&rows, output)?)?;
-    Ok(Exit::Done)
+    returned::print(&lines, arguments.dry_run, output)
 }
 
 /// A moment: a day in UTC, or a time with its zone.

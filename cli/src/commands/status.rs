@@ -24,9 +24,7 @@ struct Line {
 
 pub(crate) async fn execute(look: &Look, now: DateTime<Utc>, output: &Output) -> Result<Exit> {
     let lines = lines(look).await?;
-    let sources = look.pipeline.sources.iter();
-    let depths =
-        sources.map(|(name, source)| Ok((name.clone(), look.depth(source, now)?))).collect::<Result<Vec<_>>>()?;
+    let depths = depths(look, now, output).await;
     match output.format {
         Format::Json => output.print(&render::json(&document(look, &lines, &depths)))?,
         Format::Csv => output.print(&render::rows(&rows(&lines, now), output)?)?,
@@ -56,6 +54,19 @@ async fn lines(look: &Look) -> Result<Vec<Line>> {
         });
     }
     Ok(lines)
+}
+
+/// What waits at each source. A queue that can't be asked is told of, and doesn't keep the rest from being shown.
+async fn depths(look: &Look, now: DateTime<Utc>, output: &Output) -> Vec<(String, Option<Depth>)> {
+    let mut depths = Vec::new();
+    for (name, source) in &look.pipeline.sources {
+        let depth = look.depth(source, now).await;
+        if let Err(failure) = &depth {
+            output.complain(&format!("source {name}: {failure}"));
+        }
+        depths.push((name.clone(), depth.ok()));
+    }
+    depths
 }
 
 const fn words(kind: DatasetKind) -> &'static str {
@@ -88,21 +99,24 @@ fn rows(lines: &[Line], now: DateTime<Utc>) -> Rows {
         .rows()
 }
 
-fn source_rows(depths: &[(String, Depth)]) -> Rows {
+fn source_rows(depths: &[(String, Option<Depth>)]) -> Rows {
+    let number = |read: fn(&Depth) -> u64| depths.iter().map(move |(_, depth)| depth.as_ref().map(read));
     Listing::default()
         .text("source", depths.iter().map(|(name, _)| Some(name)))
-        .number("waiting", depths.iter().map(|(_, depth)| Some(depth.waiting)))
-        .number("in flight", depths.iter().map(|(_, depth)| Some(depth.in_flight)))
-        .number("dead letters", depths.iter().map(|(_, depth)| Some(depth.dead)))
+        .number("waiting", number(|depth| depth.waiting))
+        .number("in flight", number(|depth| depth.in_flight))
+        .number("dead letters", number(|depth| depth.dead))
         .rows()
 }
 
-fn document(look: &Look, lines: &[Line], depths: &[(String, Depth)]) -> Value {
+fn document(look: &Look, lines: &[Line], depths: &[(String, Option<Depth>)]) -> Value {
     json!({
         "pipeline": look.pipeline.name,
         "datasets": lines.iter().map(dataset).collect::<Value>(),
         "sources": depths.iter().map(|(name, depth)| {
-            json!({"source": name, "waiting": depth.waiting, "in_flight": depth.in_flight, "dead_letters": depth.dead})
+            let number = |read: fn(&Depth) -> u64| depth.as_ref().map(read);
+            let (waiting, in_flight) = (number(|depth| depth.waiting), number(|depth| depth.in_flight));
+            json!({"source": name, "waiting": waiting, "in_flight": in_flight, "dead_letters": number(|depth| depth.dead)})
         }).collect::<Value>(),
     })
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sqlparser::ast;
 
+use crate::aws::sqs::QueueAddress;
 use crate::diagnostic::Span;
 use crate::name::{DatasetName, FlowName, Layer};
 
@@ -373,6 +374,27 @@ pub enum EventSource {
         /// After so many receives without a delete, a message goes to the dead-letter folder.
         max_receive_count: u32,
     },
+    /// A queue of SQS. How often a message may be received is up to the queue's own redrive policy.
+    Sqs {
+        /// Where it is.
+        queue: QueueAddress,
+        /// A received message is hidden from others for so long, and for longer while it is worked on.
+        visibility_timeout: Duration,
+    },
+}
+
+impl EventSource {
+    /// The embedded queue in a folder, treated as usual.
+    #[must_use]
+    pub const fn spool(path: String) -> Self {
+        Self::Spool { path, visibility_timeout: Duration::from_secs(30), max_receive_count: 5 }
+    }
+
+    /// A queue of SQS, treated as usual: to hide messages anew costs requests, so that the time is longer.
+    #[must_use]
+    pub const fn sqs(queue: QueueAddress) -> Self {
+        Self::Sqs { queue, visibility_timeout: Duration::from_secs(120) }
+    }
 }
 
 /// Sizes and limits, from the project file.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use super::Project;
 use super::fields::Findings;
+use super::sections::INVALID;
+use crate::aws::sqs::{AddressError, QueueAddress};
 use crate::diagnostic::Diagnostic;
 use crate::model::EventSource;
 use crate::nearest::did_you_mean;
@@ -19,15 +21,35 @@ pub(super) fn apply(project: &mut Project, environment: &BTreeMap<String, String
     }
     for (key, value) in environment.iter().filter(|(_, value)| !value.trim().is_empty()) {
         if let Some(name) = key.strip_prefix(SOURCES) {
-            let source = entry(&mut project.sources, name, key, findings);
-            if let Some(EventSource::Spool { path, .. }) = source {
-                path.clone_from(value);
+            if let Some(source) = entry(&mut project.sources, name, key, findings) {
+                rebind(source, value, key, findings);
             }
         } else if let Some(name) = key.strip_prefix(ROOTS) {
             replace(&mut project.roots, (name, value), key, findings);
         } else if let Some(name) = key.strip_prefix(CONFIGURATION) {
             replace(&mut project.configuration, (name, value), key, findings);
         }
+    }
+}
+
+/// Binds a source to a queue of SQS, or to another folder.
+fn rebind(source: &mut EventSource, value: &str, variable: &str, findings: &mut Findings) {
+    if QueueAddress::is_meant(value) {
+        match QueueAddress::parse(value) {
+            Ok(queue) => match source {
+                EventSource::Sqs { queue: bound, .. } => *bound = queue,
+                EventSource::Spool { .. } => *source = EventSource::sqs(queue),
+            },
+            Err(error) => {
+                let finding = Diagnostic::error(INVALID, format!("{variable}: {error}")).help(AddressError::HELP);
+                findings.add(finding, &(0..0));
+            }
+        }
+        return;
+    }
+    match source {
+        EventSource::Spool { path, .. } => value.clone_into(path),
+        EventSource::Sqs { .. } => *source = EventSource::spool(value.to_owned()),
     }
 }
 

@@ -1,7 +1,6 @@
 //! The sections of a project file, one function each.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use globset::GlobBuilder;
 
@@ -9,11 +8,12 @@ use super::Library;
 use super::fields::{Entry, Findings};
 use super::overrides::variable_name;
 use super::yaml::{Node, Value};
+use crate::aws::sqs::{AddressError, QueueAddress};
 use crate::diagnostic::Diagnostic;
 use crate::graph::properties;
 use crate::model::{EventSource, Settings};
 
-const INVALID: &str = "PIPELINE_SPEC_INVALID_VALUE";
+pub(super) const INVALID: &str = "PIPELINE_SPEC_INVALID_VALUE";
 
 /// The pipeline's name: a part of `txn` ids, so it holds no `/` and no control character.
 pub(super) fn name(node: &Node, findings: &mut Findings) -> String {
@@ -131,24 +131,70 @@ fn source(entry: &Entry<'_>, findings: &mut Findings) -> Option<EventSource> {
         findings.add(finding, &entry.key.range);
         return None;
     }
-    let fields = findings.fields(&section, entry.value, &["spool", "visibility_timeout", "max_receive_count"]);
-    let (mut spool, mut visibility_timeout, mut max_receive_count) = (None, Duration::from_secs(30), 5);
-    for field in &fields {
-        match field.name {
-            "spool" => spool = findings.text("spool", field.value),
-            "visibility_timeout" => {
-                visibility_timeout = findings.duration("visibility_timeout", field.value).unwrap_or(visibility_timeout);
-            }
-            _ => max_receive_count = findings.count("max_receive_count", field.value).unwrap_or(max_receive_count),
+    let fields = findings.fields(&section, entry.value, &["spool", "sqs", "visibility_timeout", "max_receive_count"]);
+    let field = |name: &str| fields.iter().find(|field| field.name == name);
+    match (field("spool"), field("sqs")) {
+        (Some(path), None) => spool(findings.text("spool", path.value)?, &fields, findings),
+        (None, Some(address)) => sqs(address, &fields, findings),
+        (both, _) => {
+            let (message, help) = match both {
+                Some(_) => ("is bound twice", "leave `spool` or `sqs` out".to_owned()),
+                None => (
+                    "is bound to nothing",
+                    format!(
+                        "add `spool: events/{}`, the folder of the embedded queue, or `sqs: sqs://<queue>`",
+                        entry.name
+                    ),
+                ),
+            };
+            let code = if both.is_some() { INVALID } else { "PIPELINE_SPEC_MISSING_REQUIRED_FIELD" };
+            findings.add(Diagnostic::error(code, format!("{section} {message}")).help(help), &entry.key.range);
+            None
         }
     }
-    if !fields.iter().any(|field| field.name == "spool") {
-        let finding =
-            Diagnostic::error("PIPELINE_SPEC_MISSING_REQUIRED_FIELD", format!("{section} is bound to nothing"))
-                .help(format!("add `spool: events/{}`, the folder of the embedded queue", entry.name));
-        findings.add(finding, &entry.key.range);
+}
+
+fn spool(path: String, fields: &[Entry<'_>], findings: &mut Findings) -> Option<EventSource> {
+    let mut source = EventSource::spool(path);
+    let EventSource::Spool { visibility_timeout, max_receive_count, .. } = &mut source else { return None };
+    for field in fields {
+        match field.name {
+            "visibility_timeout" => replace(visibility_timeout, findings.duration(field.name, field.value)),
+            "max_receive_count" => replace(max_receive_count, findings.count(field.name, field.value)),
+            _ => {}
+        }
     }
-    Some(EventSource::Spool { path: spool?, visibility_timeout, max_receive_count })
+    Some(source)
+}
+
+fn sqs(address: &Entry<'_>, fields: &[Entry<'_>], findings: &mut Findings) -> Option<EventSource> {
+    let queue = match QueueAddress::parse(&findings.text("sqs", address.value)?) {
+        Ok(queue) => queue,
+        Err(error) => {
+            findings.add(Diagnostic::error(INVALID, error.to_string()).help(AddressError::HELP), &address.value.range);
+            return None;
+        }
+    };
+    let mut source = EventSource::sqs(queue);
+    let EventSource::Sqs { visibility_timeout, .. } = &mut source else { return None };
+    for field in fields {
+        match field.name {
+            "visibility_timeout" => replace(visibility_timeout, findings.duration(field.name, field.value)),
+            "max_receive_count" => {
+                let finding = Diagnostic::error(INVALID, "`max_receive_count` is for the embedded queue")
+                    .help("say it in the redrive policy of the SQS queue (`maxReceiveCount`), and leave it out here");
+                findings.add(finding, &field.key.range);
+            }
+            _ => {}
+        }
+    }
+    Some(source)
+}
+
+fn replace<T>(place: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *place = value;
+    }
 }
 
 /// Names whose environment variables would be the same can't be overridden one by one.

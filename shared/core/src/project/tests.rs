@@ -82,7 +82,7 @@ fn the_environment_overrides_what_the_file_says() {
     assert_eq!(project.storage, "s3://bucket/lake");
     assert_eq!(project.roots["/Volumes/main/raw"], "/data");
     assert_eq!(project.configuration["start"], "2014-01-01");
-    let EventSource::Spool { path, max_receive_count, .. } = &project.sources["flights"];
+    let EventSource::Spool { path, max_receive_count, .. } = &project.sources["flights"] else { panic!("no spool") };
     assert_eq!((path.as_str(), *max_receive_count), ("/var/spool/flights", 3));
     assert!(matches!(&project.sources["weather"], EventSource::Spool { path, .. } if path == "events/weather"));
 }
@@ -91,6 +91,30 @@ fn the_environment_overrides_what_the_file_says() {
 fn storage_may_come_from_the_environment_alone() {
     let parsed = parse_text("name: p", &[("HEADWATER_STORAGE", "lake")]);
     assert_eq!(parsed.project.unwrap().storage, "lake");
+}
+
+#[test]
+fn a_source_may_be_a_queue_of_sqs_by_the_file_or_the_environment() {
+    let file = "name: p\nstorage: lake\nsources:\n  a: {sqs: 'sqs://orders?region=eu-west-1', visibility_timeout: 60s}\n  \
+                b: {spool: b}\n  c: {sqs: 'sqs://c'}\n";
+    let environment = [("HEADWATER_SOURCES_B", "sqs://b"), ("HEADWATER_SOURCES_C", "folder")];
+    let parsed = parse_text(file, &environment);
+    assert_eq!(render(&parsed.diagnostics), "");
+    let sources = parsed.project.unwrap().sources;
+    let EventSource::Sqs { queue, visibility_timeout } = &sources["a"] else { panic!("{sources:?}") };
+    assert_eq!(
+        (queue.name(), queue.region.as_deref(), visibility_timeout.as_secs()),
+        ("orders", Some("eu-west-1"), 60)
+    );
+    assert!(matches!(&sources["b"], EventSource::Sqs { queue, .. } if queue.name() == "b"));
+    assert!(matches!(&sources["c"], EventSource::Spool { path, .. } if path == "folder"));
+}
+
+#[test]
+fn a_queue_that_is_bound_wrongly_says_how_it_is_written() {
+    let file = "name: p\nstorage: lake\nsources:\n  a: {sqs: orders}\n  b: {spool: b, sqs: 'sqs://b'}\n  \
+                c: {sqs: 'sqs://c', max_receive_count: 3}\n";
+    insta::assert_snapshot!(render(&parse_text(file, &[("HEADWATER_SOURCES_C", "sqs://")]).diagnostics));
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! The local host: wakes the five functions in one process, by the triggers that a cloud would send.
 //!
-//! Messages of a spool wake `bronze-events`, files that arrive wake `bronze-files`, a new
+//! Messages of a queue, a spool or a cloud's, wake `bronze-events`, files that arrive wake `bronze-files`, a new
 //! `_delta_log/<20 digits>.json` wakes `silver`, timers wake `gold` and `compact`. What a function
 //! does is the handler's business; no table is known here. Any number of hosts may work on one lake.
 //!
 //! [`Host::update`] works until nothing is new; [`Host::watch`] goes on until it is told to stop.
 
+mod binding;
 mod commits;
 mod queue;
 mod update;
@@ -20,6 +21,7 @@ use headwater_core::trigger::Trigger;
 
 use crate::error::{Result, RuntimeError};
 use crate::spool::Spool;
+use crate::sqs;
 
 pub use crate::function::{FunctionKind, Handler};
 
@@ -64,13 +66,27 @@ pub enum Progress<'a> {
 /// Who is told of progress.
 pub type Listener<'a> = &'a dyn Fn(Progress<'_>);
 
-/// An event source of the pipeline and the spool that it is bound to.
+/// An event source of the pipeline and the queue that it is bound to.
 #[derive(Debug, Clone)]
 pub struct Queue {
     /// The name, as in `read_events('<name>')`.
     pub source: String,
     /// Its messages.
-    pub spool: Spool,
+    pub binding: Binding,
+}
+
+/// A queue of messages.
+#[derive(Debug, Clone)]
+pub enum Binding {
+    /// The embedded one.
+    Spool(Spool),
+    /// One of SQS.
+    Sqs {
+        /// The queue.
+        queue: sqs::Queue,
+        /// A received message is hidden from others for so long.
+        visibility_timeout: Duration,
+    },
 }
 
 /// A table whose commits wake `silver`.

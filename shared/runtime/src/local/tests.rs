@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::spool::{NewMessage, SpoolOptions};
+use crate::sqs::tests::fake::Server;
 
 const ALL: [FunctionKind; 5] = [
     FunctionKind::BronzeEvents,
@@ -35,10 +36,17 @@ fn host(folder: &Path) -> Host {
     let messages: Vec<_> = (0..5).map(|index| NewMessage::new(format!("{index}"))).collect();
     spool.send(&messages, Utc::now()).unwrap();
     Host {
-        queues: vec![Queue { source: "events".into(), spool }],
+        queues: vec![Queue { source: "events".into(), binding: Binding::Spool(spool) }],
         tables: vec![WatchedTable { dataset: DatasetName::new("raw"), folder: folder.join("raw") }],
         pace: Pace { batch_messages: 2, poll: Duration::from_millis(1), gold: Duration::ZERO, ..Pace::default() },
         ..Host::default()
+    }
+}
+
+fn spool(host: &Host) -> &Spool {
+    match &host.queues[0].binding {
+        Binding::Spool(spool) => spool,
+        Binding::Sqs { queue, .. } => panic!("no spool: {queue:?}"),
     }
 }
 
@@ -68,7 +76,7 @@ async fn an_update_hands_over_all_messages_and_then_wakes_the_others() {
         (FunctionKind::Compact, 0),
     ];
     assert_eq!(*woken.borrow(), expected);
-    assert_eq!(host.queues[0].spool.depth(Utc::now()).unwrap().waiting, 0);
+    assert_eq!(spool(&host).depth(Utc::now()).unwrap().waiting, 0);
 }
 
 #[tokio::test]
@@ -84,7 +92,7 @@ async fn a_message_worth_a_redelivery_is_tried_once_an_update_and_stays() {
     };
     let report = host.update(&ALL, &handler, &|_| {}).await.unwrap();
     assert_eq!((tried.get(), report.retry.len()), (5, 5));
-    assert_eq!(host.queues[0].spool.depth(Utc::now()).unwrap().waiting, 5);
+    assert_eq!(spool(&host).depth(Utc::now()).unwrap().waiting, 5);
 }
 
 #[tokio::test]
@@ -92,17 +100,98 @@ async fn messages_stay_hidden_from_others_while_they_are_worked_on() {
     let folder = tempfile::tempdir().unwrap();
     let mut host = host(folder.path());
     let options = SpoolOptions { visibility_timeout: Duration::from_millis(400), max_receive_count: 5 };
-    host.queues[0].spool = Spool::open(folder.path().join("spool"), options).unwrap();
+    host.queues[0].binding = Binding::Spool(Spool::open(folder.path().join("spool"), options).unwrap());
     host.pace.batch_messages = 5;
     let handler = async |seen: Spool| {
         tokio::time::sleep(Duration::from_millis(900)).await;
         assert_eq!(seen.receive(5, u64::MAX, Utc::now()).unwrap(), []);
         Report::default()
     };
-    let spool = host.queues[0].spool.clone();
+    let spool = spool(&host).clone();
     let handler = |_: FunctionKind, _: Trigger| handler(spool.clone());
     host.update(&ALL[..1], &handler, &|_| {}).await.unwrap();
     assert_eq!(spool.depth(Utc::now()).unwrap(), crate::spool::Depth::default());
+}
+
+/// A host that reads a queue of SQS with five messages.
+async fn on_sqs(server: &Server) -> Host {
+    let queue = server.queue("q");
+    queue.send(&(0..5).map(|index| NewMessage::new(format!("{index}"))).collect::<Vec<_>>()).await.unwrap();
+    let binding = Binding::Sqs { queue, visibility_timeout: Duration::from_secs(60) };
+    Host { queues: vec![Queue { source: "events".into(), binding }], ..Host::default() }
+}
+
+/// The messages' receive counts.
+fn counts(trigger: &Trigger) -> Vec<u32> {
+    match &trigger.cause {
+        Cause::Messages(batch) => batch.messages.iter().map(|message| message.receive_count).collect(),
+        Cause::Objects(_) | Cause::Commits(_) | Cause::Timer(_) => Vec::new(),
+    }
+}
+
+#[tokio::test]
+async fn messages_of_sqs_are_deleted_when_they_are_done_and_shown_again_when_not() {
+    let server = Server::start(&["q"]).await;
+    let host = on_sqs(&server).await;
+    let handler = |_: FunctionKind, trigger: Trigger| {
+        let retry = messages(&trigger).into_iter().take(2);
+        let retry = retry.map(|item| Retry { item, reason: "storage is down".into() }).collect();
+        std::future::ready(Report { retry, ..Report::default() })
+    };
+    host.update(&ALL[..1], &handler, &|_| {}).await.unwrap();
+    assert_eq!(server.bodies("q").len(), 2);
+    let seen = RefCell::new(Vec::new());
+    let handler = |_: FunctionKind, trigger: Trigger| {
+        seen.borrow_mut().extend(counts(&trigger));
+        std::future::ready(Report::default())
+    };
+    host.update(&ALL[..1], &handler, &|_| {}).await.unwrap();
+    assert_eq!(*seen.borrow(), [2, 2]);
+    assert!(server.bodies("q").is_empty());
+}
+
+#[tokio::test]
+async fn messages_of_sqs_come_again_when_the_host_dies_before_they_are_deleted() {
+    let server = Server::start(&["q"]).await;
+    let host = on_sqs(&server).await;
+    let committed = tokio::sync::Notify::new();
+    let handler = async |_: FunctionKind, _: Trigger| {
+        committed.notify_one();
+        std::future::pending::<Report>().await
+    };
+    let handler = |function: FunctionKind, trigger: Trigger| handler(function, trigger);
+    tokio::select! {
+        _ = host.update(&ALL[..1], &handler, &|_| {}) => panic!("it died"),
+        () = committed.notified() => {}
+    }
+    assert!(server.calls("DeleteMessageBatch").is_empty());
+    server.show("q");
+    let seen = RefCell::new(Vec::new());
+    let handler = |_: FunctionKind, trigger: Trigger| {
+        seen.borrow_mut().extend(counts(&trigger));
+        std::future::ready(Report::default())
+    };
+    host.update(&ALL[..1], &handler, &|_| {}).await.unwrap();
+    assert_eq!(*seen.borrow(), [2, 2, 2, 2, 2], "so that they are looked up");
+    assert!(server.bodies("q").is_empty());
+}
+
+#[tokio::test]
+async fn messages_of_sqs_are_hidden_for_longer_while_they_are_worked_on() {
+    let server = Server::start(&["q"]).await;
+    let mut host = on_sqs(&server).await;
+    if let Binding::Sqs { visibility_timeout, .. } = &mut host.queues[0].binding {
+        *visibility_timeout = Duration::from_secs(1);
+    }
+    let queue = server.queue("q");
+    let handler = async |queue: sqs::Queue| {
+        tokio::time::sleep(Duration::from_millis(1_600)).await;
+        assert_eq!(queue.depth().await.unwrap().waiting, 0);
+        Report::default()
+    };
+    let handler = |_: FunctionKind, _: Trigger| handler(queue.clone());
+    host.update(&ALL[..1], &handler, &|_| {}).await.unwrap();
+    assert!(server.bodies("q").is_empty());
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use headwater_core::name::DatasetName;
 use headwater_core::report::{Outcome, Report};
 use headwater_core::trigger::{Cause, Trigger};
 
-use super::queue::{hand_over, release};
+use super::queue::hand_over;
 use super::{CommitLog, FunctionKind, Handler, Host, Listener, blocking, has_commits, wake};
 use crate::error::Result;
 
@@ -45,7 +45,7 @@ impl<H: Handler> Update<'_, H> {
                 match hand_over(queue, &self.host.pace, self.handler, self.listener).await {
                     Ok(Some(handed)) => {
                         report.extend(handed.report);
-                        retry.extend(handed.retry);
+                        retry.push(handed.retry);
                     }
                     Ok(None) => break,
                     Err(error) => {
@@ -54,7 +54,9 @@ impl<H: Handler> Update<'_, H> {
                     }
                 }
             }
-            release(queue, retry).await?;
+            for lease in retry {
+                lease.release().await?;
+            }
             outcome?;
         }
         Ok(report)

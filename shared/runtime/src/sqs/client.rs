@@ -32,7 +32,7 @@ pub(super) async fn connect(address: &QueueAddress) -> Result<Client> {
         .or_else(EnvironmentVariableRegionProvider::new())
         .or_else(ProfileFileRegionProvider::new());
     let shared = aws_config::defaults(BehaviorVersion::latest()).region(region).load().await;
-    if shared.region().is_none() {
+    if shared.region().is_none_or(|region| region.as_ref().is_empty()) {
         return Err(error(address, "find", "no region".to_owned(), NO_REGION));
     }
     let mut builder = config::Builder::from(&shared).timeout_config(timeouts(REQUEST)).retry_config(retries());
@@ -64,7 +64,7 @@ where
     match &failure {
         SdkError::ServiceError(answer) => {
             let code = answer.err().code().unwrap_or_default();
-            let reason = answer.err().message().unwrap_or(code).to_owned();
+            let reason = answer.err().message().unwrap_or(code).trim_end_matches('.').to_owned();
             error(address, action, reason, fault::of_code(code))
         }
         SdkError::TimeoutError(_) => error(address, action, "no answer in time".to_owned(), NO_ANSWER),

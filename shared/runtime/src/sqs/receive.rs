@@ -146,9 +146,9 @@ impl Received {
     }
 }
 
-/// A duration as SQS takes it, in whole seconds.
+/// A duration as SQS takes it, in whole seconds, rounded up.
 pub(super) fn seconds(duration: Duration) -> i32 {
-    i32::try_from(duration.min(LONGEST_HIDDEN).as_secs()).unwrap_or(i32::MAX)
+    duration.min(LONGEST_HIDDEN).as_secs_f64().ceil() as i32
 }
 
 /// A message as the SDK hands it over; `None` when it lacks what SQS always says.

@@ -17,7 +17,7 @@ use super::super::{Queue, client};
 
 /// What goes wrong with one request.
 #[derive(Debug, Clone)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// Nothing is done; the service says this code.
     Code(u16, &'static str),
     /// It is done, but nobody hears of it.
@@ -51,9 +51,9 @@ struct Fake {
 
 /// The server, for as long as it is kept.
 #[derive(Debug)]
-pub(super) struct Server {
+pub(crate) struct Server {
     fake: Arc<Mutex<Fake>>,
-    pub(super) endpoint: String,
+    pub(crate) endpoint: String,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -65,7 +65,7 @@ impl Drop for Server {
 
 impl Server {
     /// Serves empty queues of these names.
-    pub(super) async fn start(queues: &[&str]) -> Self {
+    pub(crate) async fn start(queues: &[&str]) -> Self {
         let fake = Arc::new(Mutex::new(Fake::default()));
         fake.lock().unwrap().queues = queues.iter().map(|name| ((*name).to_owned(), Vec::new())).collect();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -76,7 +76,7 @@ impl Server {
     }
 
     /// A queue of it, whose single request takes three seconds at most.
-    pub(super) fn queue(&self, name: &str) -> Queue {
+    pub(crate) fn queue(&self, name: &str) -> Queue {
         let conf = config::Builder::new()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("us-east-1"))
@@ -89,23 +89,23 @@ impl Server {
     }
 
     /// The next request of that action goes wrong.
-    pub(super) fn fail(&self, action: &'static str, fault: Fault) {
+    pub(crate) fn fail(&self, action: &'static str, fault: Fault) {
         self.fake.lock().unwrap().faults.push_back((action, fault));
     }
 
     /// Messages of a queue that were received so often go to another one.
-    pub(super) fn dead_letters(&self, queue: &str, to: &str, after: u32) {
+    pub(crate) fn dead_letters(&self, queue: &str, to: &str, after: u32) {
         self.fake.lock().unwrap().policies.insert(queue.to_owned(), (to.to_owned(), after));
     }
 
     /// Shows all hidden messages of a queue, as if their time were over.
-    pub(super) fn show(&self, queue: &str) {
+    pub(crate) fn show(&self, queue: &str) {
         let mut fake = self.fake.lock().unwrap();
         fake.queues.get_mut(queue).unwrap().iter_mut().for_each(|message| message.hidden_until = None);
     }
 
     /// Bodies in a queue, sorted.
-    pub(super) fn bodies(&self, queue: &str) -> Vec<String> {
+    pub(crate) fn bodies(&self, queue: &str) -> Vec<String> {
         let fake = self.fake.lock().unwrap();
         let mut bodies: Vec<_> = fake.queues[queue].iter().map(|message| message.body.clone()).collect();
         bodies.sort();
@@ -113,7 +113,7 @@ impl Server {
     }
 
     /// Documents of the requests of an action.
-    pub(super) fn calls(&self, action: &str) -> Vec<Value> {
+    pub(crate) fn calls(&self, action: &str) -> Vec<Value> {
         let fake = self.fake.lock().unwrap();
         fake.calls.iter().filter(|(called, _)| called == action).map(|(_, document)| document.clone()).collect()
     }

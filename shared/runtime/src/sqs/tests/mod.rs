@@ -1,4 +1,4 @@
-mod fake;
+pub(crate) mod fake;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
