@@ -25,7 +25,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use tempfile::TempDir;
 
 /// What tells when or by whom a row was written, rather than what it is.
-const CIRCUMSTANCES: [&str; 2] = ["_headwater.time", "_headwater.source_version"];
+const CIRCUMSTANCES: [&str; 3] = ["_headwater.time", "_headwater.source_version", "__headwater_recorded_at"];
 
 /// The pipeline of a project whose messages are called `events`.
 pub(crate) fn pipeline(sql: &str) -> Pipeline {
@@ -111,7 +111,7 @@ pub(crate) fn well(report: Report) -> Report {
 pub(crate) async fn contents(lake: &Lake) -> BTreeMap<String, Vec<String>> {
     let mut tables = BTreeMap::new();
     for dataset in lake.pipeline().datasets.iter().filter(|dataset| dataset.kind.has_table()) {
-        for name in [dataset.name.clone(), dataset.name.quarantine(), dataset.name.late()] {
+        for name in [dataset.name.clone(), dataset.name.quarantine(), dataset.name.late(), dataset.name.changes()] {
             tables.insert(name.to_string(), rows(lake, &name).await);
         }
     }

@@ -1,6 +1,7 @@
 //! All tests that link DataFusion, in one binary.
 #![cfg(test)]
 
+mod cdc;
 mod changes;
 mod check;
 mod commit;

@@ -89,7 +89,7 @@ pub struct Dataset {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DatasetKind {
-    /// Appended to by flows, each input row once.
+    /// Appended to by flows, each input row once; or kept by changes of its rows.
     StreamingTable,
     /// Always equal to its query.
     MaterializedView,
@@ -168,6 +168,8 @@ pub struct Flow {
     pub kind: FlowKind,
     /// What it runs, with views expanded as common table expressions.
     pub query: Query,
+    /// `AUTO CDC`: the query gives changes of the target's rows, rather than rows.
+    pub changes: Option<AutoCdc>,
     /// Where it stands.
     pub span: Span,
 }

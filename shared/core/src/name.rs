@@ -37,6 +37,9 @@ impl fmt::Display for Layer {
     }
 }
 
+/// What is after `__` in the name of a side table of changes.
+const CHANGES: &str = "changes";
+
 /// The name of a dataset: its own name, and a schema when that is not the pipeline's default.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", from = "String")]
@@ -88,10 +91,22 @@ impl DatasetName {
         self.side("late")
     }
 
+    /// The side table that holds the changes which those of a table kept by `AUTO CDC` are held against.
+    #[must_use]
+    pub fn changes(&self) -> Self {
+        self.side(CHANGES)
+    }
+
+    /// Whether this is such a side table, which is nobody's to read.
+    #[must_use]
+    pub fn is_changes(&self) -> bool {
+        self.name.strip_suffix(CHANGES).is_some_and(|main| main.ends_with("__"))
+    }
+
     /// The dataset that this one is a side table of, if it is one.
     #[must_use]
     pub fn main(&self) -> Option<Self> {
-        ["__quarantine", "__late"].iter().find_map(|suffix| {
+        ["__quarantine", "__late", "__changes"].iter().find_map(|suffix| {
             let name = self.name.strip_suffix(suffix)?;
             Some(Self { schema: self.schema.clone(), name: name.to_owned() })
         })

@@ -62,6 +62,9 @@ pub struct FlowReport {
     /// Counts of rows.
     #[serde(default)]
     pub rows: Rows,
+    /// Counts of changes, for a flow of changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<ChangeCounts>,
     /// Counts of each expectation, in the order declared.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expectations: Vec<ExpectationCount>,
@@ -96,6 +99,7 @@ impl FlowReport {
             outcome: Outcome::NothingNew,
             inputs: Vec::new(),
             rows: Rows::default(),
+            changes: None,
             expectations: Vec::new(),
             files_added: 0,
             bytes_added: 0,
@@ -200,6 +204,32 @@ impl Rows {
             quarantined: self.quarantined + other.quarantined,
             late: self.late + other.late,
             duplicate: self.duplicate + other.duplicate,
+        }
+    }
+}
+
+/// What the changes of a batch (`AUTO CDC`) did to their table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ChangeCounts {
+    /// Rows that upserts made or changed; in a history, upserts that are part of it now.
+    pub upserted: u64,
+    /// Rows that deletes and truncations took away; in a history, states that deletes ended.
+    pub deleted: u64,
+    /// Changes that a later one of their key had overtaken, in the batch or before it.
+    pub stale: u64,
+    /// Deletes that are remembered, in case an earlier change of their key comes later.
+    pub tombstones: u64,
+}
+
+impl ChangeCounts {
+    /// Sums two batches.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            upserted: self.upserted + other.upserted,
+            deleted: self.deleted + other.deleted,
+            stale: self.stale + other.stale,
+            tombstones: self.tombstones + other.tombstones,
         }
     }
 }

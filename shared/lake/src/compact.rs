@@ -81,7 +81,13 @@ impl Lake {
         };
         let tables = self.pipeline().datasets.iter().filter(|dataset| dataset.kind.has_table());
         let wanted = tables.filter(|dataset| named.is_empty() || named.contains(&dataset.name));
-        wanted.flat_map(|dataset| [dataset.name.clone(), dataset.name.quarantine(), dataset.name.late()]).collect()
+        let is_kept_by_changes =
+            |name: &DatasetName| self.pipeline().flows_into(name).any(|flow| flow.changes.is_some());
+        let with_sides = |name: &DatasetName| {
+            let changes = is_kept_by_changes(name).then(|| name.changes());
+            [name.clone(), name.quarantine(), name.late()].into_iter().chain(changes).collect::<Vec<_>>()
+        };
+        wanted.flat_map(|dataset| with_sides(&dataset.name)).collect()
     }
 
     /// Between two bins the table is read anew: what others have done meanwhile is known before it is in the way.

@@ -273,6 +273,11 @@ impl DataFile {
         self.bound("maxValues", column)
     }
 
+    /// Whether a column may hold NULL, as far as statistics tell.
+    pub(crate) fn may_hold_null(&self, column: &str) -> bool {
+        self.bound("nullCount", column).and_then(|count| count.as_u64()) != Some(0)
+    }
+
     /// Partition values in a fixed order, for grouping.
     #[must_use]
     pub fn partition(&self) -> Vec<(String, Option<String>)> {

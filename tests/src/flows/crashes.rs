@@ -313,3 +313,70 @@ async fn views_are_what_their_queries_say() {
     assert_eq!(values(&lake, "grand", "total").await, ["8"]);
     assert_eq!(values(&lake, "totals__quarantine", "total").await, ["-1", "-3"]);
 }
+
+/// Changes of rows in bronze: late ones, repeated ones, deletes before their inserts, a truncation, and some without a key.
+const CHANGES: &[Round] = &[
+    Round {
+        files: &[(
+            "a.json",
+            "{\"id\": 1, \"name\": \"a\", \"seq\": 1}\n{\"id\": 2, \"name\": \"b\", \"n\": 2, \"seq\": 1}\n{\"id\": 3, \"op\": \"D\", \"seq\": 5}\n{\"name\": \"nobody\", \"seq\": 1}\n",
+        )],
+        messages: NO_MESSAGES,
+    },
+    Round {
+        files: &[
+            (
+                "b.json",
+                "{\"id\": 1, \"name\": \"c\", \"seq\": 4}\n{\"id\": 2, \"op\": \"D\", \"seq\": 3}\n{\"id\": 3, \"name\": \"late\", \"seq\": 4}\n",
+            ),
+            (
+                "c.json",
+                "{\"id\": 1, \"name\": \"b\", \"n\": 7, \"seq\": 2}\n{\"id\": 2, \"n\": 9, \"seq\": 4}\n{\"id\": 4, \"name\": \"d\", \"seq\": 4}\n{\"id\": 5}\n",
+            ),
+        ],
+        messages: NO_MESSAGES,
+    },
+    Round {
+        files: &[(
+            "d.json",
+            "{\"op\": \"T\", \"seq\": 3}\n{\"id\": 5, \"name\": \"e\", \"seq\": 2}\n{\"id\": 6, \"name\": \"f\", \"seq\": 6}\n{\"id\": 1, \"op\": \"D\", \"seq\": 6}\n",
+        )],
+        messages: NO_MESSAGES,
+    },
+];
+
+const RAW_CHANGES: &str = "CREATE STREAMING TABLE raw AS SELECT * FROM STREAM read_files('in', format => 'json', schema => 'id INT, name STRING, n INT, op STRING, seq INT');";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_are_applied_once() {
+    let sql = format!(
+        "{RAW_CHANGES} CREATE STREAMING TABLE t;
+        CREATE FLOW f AS AUTO CDC INTO t FROM STREAM raw KEYS (id) APPLY AS DELETE WHEN op = 'D' APPLY AS TRUNCATE WHEN op = 'T'
+          SEQUENCE BY seq COLUMNS * EXCEPT (op, seq)"
+    );
+    let lake = Scenario { sql: sql.leak(), tried: FunctionKind::Silver, rounds: CHANGES }.holds().await;
+    assert_eq!(values(&lake, "t", "id").await, ["2", "4", "6"]);
+    assert_eq!(values(&lake, "t__quarantine", "id").await, ["5", "~"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_of_columns_are_applied_once() {
+    let sql = format!(
+        "{RAW_CHANGES} CREATE STREAMING TABLE t;
+        CREATE FLOW f AS AUTO CDC INTO t FROM STREAM raw KEYS (id) IGNORE NULL UPDATES APPLY AS DELETE WHEN op = 'D'
+          APPLY AS TRUNCATE WHEN op = 'T' SEQUENCE BY seq COLUMNS * EXCEPT (op, seq)"
+    );
+    let lake = Scenario { sql: sql.leak(), tried: FunctionKind::Silver, rounds: CHANGES }.holds().await;
+    assert_eq!(values(&lake, "t", "id").await, ["2", "4", "6"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn histories_are_written_once() {
+    let sql = format!(
+        "{RAW_CHANGES} CREATE STREAMING TABLE t;
+        CREATE FLOW f AS AUTO CDC INTO t FROM STREAM raw KEYS (id) APPLY AS DELETE WHEN op = 'D' SEQUENCE BY seq
+          COLUMNS * EXCEPT (op, seq) STORED AS SCD TYPE 2"
+    );
+    let lake = Scenario { sql: sql.leak(), tried: FunctionKind::Silver, rounds: CHANGES }.holds().await;
+    assert_eq!(values(&lake, "t", "id").await, ["1", "1", "1", "2", "2", "3", "4", "5", "6"]);
+}

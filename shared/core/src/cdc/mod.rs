@@ -14,11 +14,13 @@
 
 mod history;
 mod latest;
+mod query;
 #[cfg(test)]
 mod tests;
 
 pub use self::history::{History, Version, history};
 pub use self::latest::{Latest, latest};
+pub use self::query::{DELETED, END_AT, GIVEN, SEQUENCE, START_AT, TRUNCATED, project_changes};
 
 /// One change of one key.
 #[derive(Debug, Clone, PartialEq, Eq)]

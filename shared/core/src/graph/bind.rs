@@ -8,7 +8,7 @@ use super::draft::Draft;
 use super::properties::{self, DEDUP_KEYS};
 use super::{paths, scope::Scope};
 use crate::diagnostic::{Diagnostic, Severity, SourceFile, Span};
-use crate::model::{AutoCdc, Dataset, DatasetKind, Dedup, Flow, FlowKind, Query, Relation, RelationSource};
+use crate::model::{Dataset, DatasetKind, Dedup, Flow, FlowKind, Query, Relation, RelationSource};
 use crate::name::{DatasetName, FlowName};
 use crate::project::Project;
 use crate::sql::{CreateDataset, CreateFlow, Name, ParsedQuery, ParsedRelation, ParsedSource, Statement, parse_file};
@@ -54,7 +54,6 @@ impl Binder<'_> {
     fn dataset(&mut self, written: CreateDataset) {
         let Some(name) = self.name(&written.name) else { return };
         let properties = self.properties(&written.properties, written.kind);
-        self.refuse_changes(written.changes.as_deref());
         let query = written.query.map(|query| self.query(query));
         let mut dataset = Dataset {
             dedup: properties.get(DEDUP_KEYS).map(|keys| Dedup::Keys(key_columns(keys))),
@@ -79,13 +78,13 @@ impl Binder<'_> {
                 _ => FlowKind::Append,
             };
             let flow = FlowName::new(&name.to_string());
-            self.draft.flows.push(Flow { name: flow, target: name, kind, query, span: written.name.span });
+            let changes = written.changes.map(|changes| *changes);
+            self.draft.flows.push(Flow { name: flow, target: name, kind, query, changes, span: written.name.span });
         }
         self.draft.datasets.push(dataset);
     }
 
     fn flow(&mut self, written: CreateFlow) {
-        self.refuse_changes(written.changes.as_deref());
         let target = self.name(&written.target);
         let query = self.query(written.query);
         let [name] = written.name.parts.as_slice() else {
@@ -96,16 +95,9 @@ impl Binder<'_> {
         };
         let kind = if written.once { FlowKind::Once } else { FlowKind::Append };
         let name = FlowName::new(name);
-        self.draft.flows.extend(target.map(|target| Flow { name, target, kind, query, span: written.name.span }));
-    }
-
-    /// AUTO CDC is checked as any other flow, and isn't executed.
-    fn refuse_changes(&mut self, changes: Option<&AutoCdc>) {
-        self.draft.findings.extend(changes.map(|changes| {
-            Diagnostic::error("UNSUPPORTED_CLAUSE", "AUTO CDC (APPLY CHANGES) isn't executed yet")
-                .at(changes.span.clone())
-                .help("append the changes to a streaming table, and keep the latest of each key in a materialized view with ROW_NUMBER() OVER (PARTITION BY key ORDER BY sequence DESC)")
-        }));
+        let changes = written.changes.map(|changes| *changes);
+        let flow = |target| Flow { name, target, kind, query, changes, span: written.name.span };
+        self.draft.flows.extend(target.map(flow));
     }
 
     /// The dataset that a name stands for here.

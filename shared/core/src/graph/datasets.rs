@@ -71,7 +71,7 @@ impl Check<'_> {
             self.error(
                 "RESERVED_NAME",
                 format!("`{name}` has the name of a side table"),
-                "names that end in `__quarantine` or `__late` are Headwater's own: choose another",
+                "names that end in `__quarantine`, `__late` or `__changes` are Headwater's own: choose another",
             );
         }
     }

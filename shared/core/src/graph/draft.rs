@@ -30,7 +30,7 @@ impl Draft {
 
     /// What a name that is read stands for: a dataset, or the dataset that it is a side table of.
     pub(super) fn source(&self, name: &DatasetName) -> Option<&Dataset> {
-        let side = || self.dataset(&name.main()?).filter(|main| main.kind.has_table());
+        let side = || self.dataset(&name.main()?).filter(|main| main.kind.has_table() && !name.is_changes());
         self.dataset(name).or_else(side)
     }
 

@@ -2,7 +2,7 @@
 
 use super::datasets::RESERVED_COLUMNS;
 use super::draft::Draft;
-use super::streaming;
+use super::{changes, streaming};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::model::{DatasetKind, Flow, FlowKind, Query, Relation, RelationSource};
 use crate::name::DatasetName;
@@ -106,6 +106,9 @@ fn check_source(relation: &Relation, draft: &Draft) -> Option<Diagnostic> {
         return (!draft.maybe_defined.contains(name.name())).then(|| not_found(name, relation, draft));
     };
     let is_stream = matches!(relation.source, RelationSource::TableStream { .. });
+    if let Some(finding) = changes::check_read(relation, source, draft) {
+        return Some(finding);
+    }
     (is_stream && source.kind == DatasetKind::MaterializedView).then(|| {
         Diagnostic::error(
             "STREAMING_SOURCE_NOT_APPEND_ONLY",
@@ -188,12 +191,16 @@ pub(super) fn check_query(flow: &Flow) -> Vec<Diagnostic> {
     let mut findings = reserved_columns(&flow.query);
     match (flow.kind, streams.as_slice()) {
         (FlowKind::Append, []) => findings.push(batch_for_streaming_table(flow)),
-        (FlowKind::Append, [stream]) => findings.extend(check_stream(&flow.query, stream)),
+        (FlowKind::Append, [stream]) => match &flow.changes {
+            Some(changes) => findings.extend(changes::check_stream(flow, changes, stream)),
+            None => findings.extend(check_stream(&flow.query, stream)),
+        },
         (FlowKind::Append, [_, second, ..]) => findings.push(
             Diagnostic::error("UNSUPPORTED_STREAM_STREAM_JOIN", format!("flow `{}` reads two streams", flow.name))
                 .at(second.span.clone())
                 .help("read one of them without STREAM, or give each stream a flow of its own: `CREATE FLOW name AS INSERT INTO …`"),
         ),
+        (FlowKind::Once, []) if flow.changes.is_some() => findings.push(changes::refuse_once(flow)),
         (FlowKind::Once | FlowKind::Materialize, []) => {}
         (FlowKind::Once, [stream, ..]) => findings.push(
             Diagnostic::error("INVALID_FLOW_QUERY_TYPE.STREAMING_RELATION_FOR_ONCE_FLOW", "a ONCE flow can't read a stream")
@@ -222,7 +229,7 @@ fn batch_for_streaming_table(flow: &Flow) -> Diagnostic {
     .help("write STREAM before the table to append its new rows, or make it a MATERIALIZED VIEW")
 }
 
-fn check_stream(query: &Query, stream: &Relation) -> Vec<Diagnostic> {
+pub(super) fn check_stream(query: &Query, stream: &Relation) -> Vec<Diagnostic> {
     let findings = streaming::check(&query.ast, &stream.alias);
     let mut findings: Vec<Diagnostic> = findings.into_iter().map(|finding| finding.at(stream.span.clone())).collect();
     let is_outside = stream.dataset().is_none();

@@ -14,6 +14,7 @@
 
 mod assemble;
 mod bind;
+mod changes;
 mod datasets;
 mod draft;
 mod draw;
@@ -63,6 +64,7 @@ fn check(project: &Project, mut draft: Draft, files: &[Arc<SourceFile>]) -> Buil
     }
     datasets::check(&mut draft);
     flows::check_names(&mut draft, project);
+    changes::check(&mut draft);
     let (pipeline, mut diagnostics) = assemble::assemble(project, draft);
     sort(&mut diagnostics, files);
     let sound = diagnostics.iter().all(|finding| finding.severity != Severity::Error);

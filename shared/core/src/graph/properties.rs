@@ -11,14 +11,16 @@ pub const DEDUP_KEYS: &str = "headwater.dedup.keys";
 pub const RESET_ALLOWED: &str = "pipelines.reset.allowed";
 
 const HEADWATER: [&str; 1] = [DEDUP_KEYS];
-const PIPELINES: [&str; 1] = [RESET_ALLOWED];
-const PIPELINES_WITHOUT_EFFECT: [&str; 6] = [
+/// Seconds for which the delete of a row is remembered, in case an earlier change of the row comes later.
+pub const TOMBSTONE_SECONDS: &str = "pipelines.cdc.tombstoneGCThresholdInSeconds";
+
+const PIPELINES: [&str; 2] = [RESET_ALLOWED, TOMBSTONE_SECONDS];
+const PIPELINES_WITHOUT_EFFECT: [&str; 5] = [
     "pipelines.autoOptimize.managed",
     "pipelines.autoOptimize.zOrderCols",
     "pipelines.channel",
     "pipelines.trigger.interval",
     "pipelines.incompatibleViewCheck.enabled",
-    "pipelines.cdc.tombstoneGCThresholdInSeconds",
 ];
 const DELTA: [&str; 13] = [
     "delta.appendOnly",
@@ -56,6 +58,7 @@ pub(crate) fn check(key: &str, value: &str) -> Option<Diagnostic> {
         "headwater" if HEADWATER.contains(&key) => None,
         "headwater" => Some(unknown(key, &HEADWATER)),
         "pipelines" if key == RESET_ALLOWED => check_boolean(key, value),
+        "pipelines" if key == TOMBSTONE_SECONDS => check_seconds(key, value),
         "pipelines" if PIPELINES_WITHOUT_EFFECT.contains(&key) => Some(without_effect(key)),
         "pipelines" => Some(unknown(key, &PIPELINES)),
         "delta" => check_delta(key, value),
@@ -86,6 +89,13 @@ fn check_boolean(key: &str, value: &str) -> Option<Diagnostic> {
     (!sound).then(|| {
         Diagnostic::error("INVALID_TABLE_PROPERTY", format!("`{key}` is `true` or `false`, not `{value}`"))
             .help(format!("write `'{key}' = 'false'`"))
+    })
+}
+
+fn check_seconds(key: &str, value: &str) -> Option<Diagnostic> {
+    value.parse::<u32>().is_err().then(|| {
+        Diagnostic::error("INVALID_TABLE_PROPERTY", format!("`{key}` is a number of seconds, not `{value}`"))
+            .help(format!("write `'{key}' = '172800'` for two days"))
     })
 }
 

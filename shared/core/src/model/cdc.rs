@@ -28,6 +28,14 @@ pub struct AutoCdc {
     pub span: Span,
 }
 
+impl AutoCdc {
+    /// Whether an upsert may leave columns as they are.
+    #[must_use]
+    pub const fn is_partial(&self) -> bool {
+        self.ignore_null_updates.is_some() || self.columns_to_update.is_some()
+    }
+}
+
 /// Some columns of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ColumnChoice {
@@ -37,6 +45,28 @@ pub enum ColumnChoice {
     Only(Vec<String>),
     /// `* EXCEPT (…)`: all but these.
     Except(Vec<String>),
+}
+
+impl ColumnChoice {
+    /// Whether a column is among them. Names are compared without case.
+    #[must_use]
+    pub fn holds(&self, column: &str) -> bool {
+        let is_in = |names: &[String]| names.iter().any(|name| name.eq_ignore_ascii_case(column));
+        match self {
+            Self::All => true,
+            Self::Only(names) => is_in(names),
+            Self::Except(names) => !is_in(names),
+        }
+    }
+
+    /// The columns that it names.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        match self {
+            Self::All => &[],
+            Self::Only(names) | Self::Except(names) => names,
+        }
+    }
 }
 
 /// What a target keeps of each key.

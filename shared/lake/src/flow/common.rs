@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use arrow::datatypes::SchemaRef;
-use datafusion::dataframe::DataFrame;
 use datafusion::prelude::SessionContext;
 use headwater_core::model::{Expectation, Format, ReadOptions, Violation};
 use headwater_core::name::DatasetName;
@@ -43,21 +42,22 @@ pub(super) struct Work {
 
 impl FlowRun<'_> {
     /// A session for this flow. Deduplication keeps the first row of each key, so its rows must come
-    /// in the order of their files: one partition.
+    /// in the order of their files: one partition. So must changes: of two at one place in the sequence the later counts.
     pub(super) fn session(&self) -> SessionContext {
-        match self.dataset.dedup {
-            Some(_) => self.lake.engine().ordered_session(),
-            None => self.lake.engine().session(),
+        if self.dataset.dedup.is_some() || self.flow.changes.is_some() {
+            self.lake.engine().ordered_session()
+        } else {
+            self.lake.engine().session()
         }
     }
 
-    /// What the partitions of a batch share. A table that can't be written is refused before anything is.
-    pub(super) async fn plan(&self, pinned: &Pinned, frame: &DataFrame, work: Work) -> Result<Arc<Plan>> {
-        for table in [&pinned.main, &pinned.quarantine, &pinned.late].into_iter().flatten() {
+    /// What the partitions of a batch share, whose rows have these columns. A table that can't be written is refused before anything is.
+    pub(super) async fn plan(&self, pinned: &Pinned, columns: &SchemaRef, work: Work) -> Result<Arc<Plan>> {
+        for table in [&pinned.main, &pinned.quarantine, &pinned.late, &pinned.changes].into_iter().flatten() {
             check_writable(&self.lake.storage().table_url(table.path()), table.snapshot()?)?;
         }
         let Work { aside, source_version, remembered, traces_files } = work;
-        let target = self.target_plan(pinned, frame.schema().inner(), remembered)?;
+        let target = self.target_plan(pinned, columns, remembered)?;
         let name = &self.flow.target;
         let [in_quarantine, in_late] = aside.unwrap_or([Share::Nothing, Share::Nothing]);
         let quarantine = self.side(&name.quarantine(), &target, pinned.quarantine.as_ref(), &in_quarantine).await?;
@@ -190,7 +190,16 @@ impl FlowRun<'_> {
         let app_id = || self.flow.name.watermark_app_id(&self.lake.pipeline().name);
         let moved = next.filter(|next| Some(*next) != watermark && produced.rows.read > 0);
         let watermark = moved.map(|next| (app_id(), next));
-        Ok(Batch { identity, produced, report, txns: Vec::new(), joined: Vec::new(), watermark, replaces: None })
+        Ok(Batch {
+            identity,
+            produced,
+            report,
+            txns: Vec::new(),
+            joined: Vec::new(),
+            watermark,
+            replaces: None,
+            merge: None,
+        })
     }
 
     pub(super) fn untraceable(&self) -> LakeError {

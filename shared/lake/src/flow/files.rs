@@ -113,7 +113,7 @@ impl FlowRun<'_> {
         let frame = self.lake.engine().plan(&session, &query).await?;
         let paths: HashSet<String> = waiting.files.iter().map(|file| file.path.clone()).collect();
         let work = Work { aside: Some(waiting.aside), source_version: None, remembered, traces_files: true };
-        let plan = self.plan(&pinned, &frame, work).await?;
+        let plan = self.plan(&pinned, frame.schema().inner(), work).await?;
         let watermark = self.watermark(pinned.main.as_ref()).await?;
         let plan = self.with_keys_of_target(plan, &pinned, (&session, &query), watermark).await?;
         let executed = super::execute::execute(frame, &plan, watermark, Some(bad)).await?;

@@ -136,7 +136,7 @@ impl FlowRun<'_> {
         register_source(&session, relation, Arc::new(table))?;
         let frame = self.lake.engine().plan(&session, &query).await?;
         let work = Work { aside, remembered, ..Work::default() };
-        let plan = self.plan(pinned, &frame, work).await?;
+        let plan = self.plan(pinned, frame.schema().inner(), work).await?;
         let watermark = self.watermark(pinned.main.as_ref()).await?;
         let plan = self.with_keys_of_target(plan, pinned, (&session, &query), watermark).await?;
         let (sender, receiver) = tokio::sync::mpsc::channel(1);

@@ -1,10 +1,11 @@
 //! Runs one batch of one flow: pin, read, compute, write, commit; again when a race was lost.
 //!
 //! `messages` and `files` land outside sources in bronze, `stream` moves new rows of one table
-//! to the next, `once` backfills, `view` keeps materialized views. What they share: a query runs
+//! to the next, `cdc` applies them as changes, `once` backfills, `view` keeps materialized views. What they share: a query runs
 //! in a session that holds only the relations that the flow declared, its rows pass the dataset's
 //! rules, and what was written is settled by the commit protocol.
 
+mod cdc;
 mod check;
 mod common;
 mod dedup;

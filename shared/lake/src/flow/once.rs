@@ -42,7 +42,7 @@ impl FlowRun<'_> {
             return Ok(Some(report));
         }
         let frame = self.lake.engine().plan(&session, query).await?;
-        let plan = self.plan(&pinned, &frame, Work { aside, ..Work::default() }).await?;
+        let plan = self.plan(&pinned, frame.schema().inner(), Work { aside, ..Work::default() }).await?;
         let plan = self.with_keys_of_target(plan, &pinned, (&session, query), None).await?;
         let executed = super::execute::execute(frame, &plan, None, None).await?;
         report.millis = super::elapsed_millis(started);

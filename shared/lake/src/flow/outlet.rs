@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{AsArray, ListArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use chrono::{DateTime, Utc};
 use headwater_core::model::Violation;
@@ -131,20 +131,37 @@ impl Outlet {
 
     /// Takes rows that are in time, in the target's schema.
     pub(super) async fn rows(&mut self, batch: RecordBatch) -> Result<()> {
+        let kept = self.judged(batch).await?;
+        self.keep(kept).await
+    }
+
+    /// Those rows that pass the rules, none once a `FAIL UPDATE` rule was violated; dropped ones are put aside. The
+    /// target's columns come first.
+    pub(super) async fn judged(&mut self, batch: RecordBatch) -> Result<RecordBatch> {
         self.rows.read += batch.num_rows() as u64;
         let plan = Arc::clone(&self.plan);
         let Judged { kept, dropped } = judge(&plan.rules, &mut self.tally, batch)?;
         self.failed |=
             plan.rules.iter().any(|rule| rule.action == Violation::Fail) && !self.tally.fatal(&plan.rules).is_empty();
         if self.failed {
-            return Ok(());
+            return Ok(kept.slice(0, 0));
         }
         if let Some((rows, reasons)) = dropped {
             self.rows.dropped += rows.num_rows() as u64;
             self.quarantine_rows(&side_rows(&rows, &reasons, &self.context()?)?).await?;
         }
-        let kept = self.without_earlier(kept).await?;
-        self.keep(kept).await
+        self.without_earlier(kept).await
+    }
+
+    /// Takes rows that can't be applied, with the reasons of each.
+    pub(super) async fn void_rows(&mut self, rows: &RecordBatch, reasons: &ListArray) -> Result<()> {
+        self.rows.read += rows.num_rows() as u64;
+        self.quarantine_rows(&side_rows(rows, reasons, &self.context()?)?).await
+    }
+
+    /// Counts rows that no rule is about.
+    pub(super) const fn count_unjudged(&mut self, rows: usize) {
+        self.rows.read += rows as u64;
     }
 
     /// Takes rows that are older than the watermark, in the target's schema.

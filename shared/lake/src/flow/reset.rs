@@ -12,6 +12,10 @@ use crate::ingest::Landing;
 use crate::lake::Lake;
 use crate::table::Table;
 
+fn sides_of(name: &DatasetName) -> [DatasetName; 3] {
+    [name.quarantine(), name.late(), name.changes()]
+}
+
 /// The progress of a flow that starts from the beginning.
 const START: i64 = -1;
 
@@ -41,12 +45,15 @@ impl Lake {
         let mut reports = Vec::new();
         loop {
             let mut sides = Vec::new();
-            for side in [name.quarantine(), name.late()] {
+            for side in sides_of(name) {
                 sides.push(self.emptied(name, &side, &mut reports).await?);
             }
             self.emptied(name, name, &mut reports).await?;
             // What a batch put aside meanwhile counts as progress that its table no longer has.
-            let now = [self.version_of(&name.quarantine()).await?, self.version_of(&name.late()).await?];
+            let mut now = Vec::new();
+            for side in sides_of(name) {
+                now.push(self.version_of(&side).await?);
+            }
             if sides == now {
                 return Ok(reports);
             }

@@ -17,7 +17,7 @@ use super::target::Pinned;
 use crate::commit::{Change, CommitOutcome, commit};
 use crate::error::Result;
 use crate::ledger::LedgerColumn;
-use crate::table::Table;
+use crate::table::{DataFile, Table};
 use crate::write::{Written, discard};
 
 /// What makes a batch happen once.
@@ -52,7 +52,32 @@ pub(super) struct Batch {
     /// The `txn` of the watermark, if it moves.
     pub(super) watermark: Option<(String, i64)>,
     /// Files of the target that the batch replaces.
-    pub(super) replaces: Option<Vec<crate::table::DataFile>>,
+    pub(super) replaces: Option<Vec<DataFile>>,
+    /// What a batch of changes takes the place of.
+    pub(super) merge: Option<Merge>,
+}
+
+/// What a batch of changes does besides adding files to the target.
+#[derive(Debug)]
+pub(super) struct Merge {
+    /// Files of the target whose rows are among those added, as far as they stay.
+    pub(super) removes: Vec<DataFile>,
+    /// The side table of changes.
+    pub(super) side: TablePlan,
+    /// What is added to it.
+    pub(super) side_written: Written,
+    /// Files of it whose rows are among those added, as far as they stay.
+    pub(super) side_removes: Vec<DataFile>,
+}
+
+/// A side table and what a batch does to it.
+struct Side<'a> {
+    name: DatasetName,
+    plan: TablePlan,
+    table: Option<&'a Table>,
+    written: Written,
+    /// Files that the written ones take the place of; `None` for rows that are appended.
+    removes: Option<Vec<DataFile>>,
 }
 
 impl FlowRun<'_> {
@@ -60,29 +85,51 @@ impl FlowRun<'_> {
     /// it must be pinned and computed again. Nothing is committed for a batch that has neither rows nor
     /// progress.
     pub(super) async fn settle(&self, pinned: &Pinned, plan: &Plan, batch: Batch) -> Result<Option<FlowReport>> {
-        let Batch { identity, produced, mut report, txns, joined, watermark, replaces } = batch;
+        let Batch { identity, produced, mut report, txns, joined, watermark, mut replaces, merge } = batch;
         let name = &self.flow.target;
-        let sides = [
-            (name.quarantine(), &plan.quarantine, produced.quarantine, pinned.quarantine.as_ref()),
-            (name.late(), &plan.late, produced.late, pinned.late.as_ref()),
+        let whole = |table: Option<&Table>| match table.filter(|_| replaces.is_some()) {
+            Some(table) => table.files().map(Some),
+            None => Ok(None),
+        };
+        let (quarantine, late) = (pinned.quarantine.as_ref(), pinned.late.as_ref());
+        let mut sides = vec![
+            Side {
+                name: name.quarantine(),
+                plan: plan.quarantine.table.clone(),
+                table: quarantine,
+                written: produced.quarantine,
+                removes: whole(quarantine)?,
+            },
+            Side {
+                name: name.late(),
+                plan: plan.late.table.clone(),
+                table: late,
+                written: produced.late,
+                removes: whole(late)?,
+            },
         ];
-        for (side, side_plan, written, table) in sides {
-            let mut change = self.change(&side_plan.table, table, written, (&identity, &report)).await?;
-            if let (Some(_), Some(table)) = (&replaces, table) {
-                change.removes = table.files()?;
-                change.fence.replaces_table = true;
-            }
-            if change.adds.is_empty() && change.removes.is_empty() {
-                continue;
-            }
-            change.txns.extend(joined.iter().cloned());
-            match self.apply(&side, table, &change).await? {
-                CommitOutcome::Committed { .. } => {}
-                CommitOutcome::AlreadyApplied { .. } | CommitOutcome::Redo { .. } => {
+        if let Some(Merge { removes, side, side_written, side_removes }) = merge {
+            replaces = Some(removes);
+            sides.push(Side {
+                name: name.changes(),
+                plan: side,
+                table: pinned.changes.as_ref(),
+                written: side_written,
+                removes: Some(side_removes),
+            });
+        }
+        let mut sides = sides.into_iter();
+        while let Some(side) = sides.next() {
+            match self.settle_side(side, (&identity, &report), &joined).await? {
+                None | Some(CommitOutcome::Committed { .. }) => {}
+                Some(CommitOutcome::AlreadyApplied { .. } | CommitOutcome::Redo { .. }) => {
                     discard(&plan.storage, &plan.target.path, produced.main.adds).await;
+                    for side in sides {
+                        discard(&plan.storage, &side.plan.path, side.written.adds).await;
+                    }
                     return Ok(None);
                 }
-                CommitOutcome::Retryable { reason } => {
+                Some(CommitOutcome::Retryable { reason }) => {
                     return Ok(Some(FlowReport { outcome: Outcome::Retryable { reason }, ..report }));
                 }
             }
@@ -112,6 +159,25 @@ impl FlowRun<'_> {
             CommitOutcome::Retryable { reason } => Outcome::Retryable { reason },
         };
         Ok(Some(report))
+    }
+
+    /// Commits a side table; `None` if there is nothing to commit.
+    async fn settle_side(
+        &self,
+        side: Side<'_>,
+        of: (&Identity, &FlowReport),
+        joined: &[(String, i64)],
+    ) -> Result<Option<CommitOutcome>> {
+        let mut change = self.change(&side.plan, side.table, side.written, of).await?;
+        if let Some(removes) = side.removes {
+            change.removes = removes;
+            change.fence.replaces_table = true;
+        }
+        if change.adds.is_empty() && change.removes.is_empty() {
+            return Ok(None);
+        }
+        change.txns.extend(joined.iter().cloned());
+        self.apply(&side.name, side.table, &change).await.map(Some)
     }
 
     async fn change(

@@ -9,12 +9,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use headwater_core::batch::{Limits, next_batch};
+use headwater_core::cdc::project_changes;
 use headwater_core::model::{Relation, RelationSource};
 use headwater_core::name::DatasetName;
 use headwater_core::provenance::{Trace, project_traces, without_distinct};
 use headwater_core::report::{FlowReport, Input, Outcome};
 
 use super::FlowRun;
+use super::cdc::Batch;
 use super::common::Work;
 use super::earlier::Share;
 use super::relations::register;
@@ -44,6 +46,8 @@ struct Step {
     files: Vec<DataFile>,
     /// What an earlier attempt may have put aside: in the quarantine, in the late table.
     aside: [Share; 2],
+    /// An earlier attempt of a batch of changes has brought their side table so far.
+    changes_are_known: bool,
 }
 
 impl Step {
@@ -51,7 +55,7 @@ impl Step {
     fn ahead<'a>(&self, pinned: &'a Pinned) -> Option<&'a Table> {
         let sides = [pinned.quarantine.as_ref(), pinned.late.as_ref()];
         let mut sides = self.aside.iter().zip(sides).filter(|(share, _)| !matches!(share, Share::Nothing));
-        sides.find_map(|(_, side)| side)
+        sides.find_map(|(_, side)| side).or_else(|| pinned.changes.as_ref().filter(|_| self.changes_are_known))
     }
 }
 
@@ -87,10 +91,11 @@ impl FlowRun<'_> {
         let Some(step) = self.next_step(stream, &source, &pinned).await? else { return Ok(Some(report)) };
         report.inputs =
             vec![Input::Table { dataset: stream.dataset.clone(), after: step.after, through: step.through }];
-        let query = match stream.relation.watermark() {
-            Some(watermark) => project_traces(&self.flow.query, &[Trace::EventTime(&watermark.column)])
+        let query = match (&self.flow.changes, stream.relation.watermark()) {
+            (Some(changes), _) => project_changes(&self.flow.query, changes).ok_or_else(|| self.untraceable())?,
+            (None, Some(watermark)) => project_traces(&self.flow.query, &[Trace::EventTime(&watermark.column)])
                 .ok_or_else(|| self.untraceable())?,
-            None => without_distinct(&self.flow.query),
+            (None, None) => without_distinct(&self.flow.query),
         };
         let session = self.session();
         let statics = match step.ahead(&pinned) {
@@ -104,13 +109,18 @@ impl FlowRun<'_> {
         register(&session, stream.relation, &query, source.provider_of(&step.files).await?)?;
         let frame = self.lake.engine().plan(&session, &query).await?;
         let work = Work { aside: Some(step.aside), source_version: Some(step.through), ..Work::default() };
-        let plan = self.plan(&pinned, &frame, work).await?;
+        let to = i64::try_from(step.through).unwrap_or(i64::MAX);
+        let identity = Identity::Progress { app_id: self.lake.app_id(self.flow), to };
+        if let Some(changes) = &self.flow.changes {
+            let (is_known, joined) = (step.changes_are_known, self.joined(&statics));
+            let batch = Batch { changes, frame, work, identity, joined, is_known, started };
+            return Box::pin(self.apply_changes(&pinned, batch, report)).await;
+        }
+        let plan = self.plan(&pinned, frame.schema().inner(), work).await?;
         let watermark = self.watermark(pinned.main.as_ref()).await?;
         let plan = self.with_keys_of_target(plan, &pinned, (&session, &query), watermark).await?;
         let executed = super::execute::execute(frame, &Arc::clone(&plan), watermark, None).await?;
         report.millis = super::elapsed_millis(started);
-        let to = i64::try_from(step.through).unwrap_or(i64::MAX);
-        let identity = Identity::Progress { app_id: self.lake.app_id(self.flow), to };
         let mut batch = self.finish(&plan, executed, watermark, (identity, report)).await?;
         batch.joined = self.joined(&statics);
         self.settle(&pinned, &plan, batch).await
@@ -122,7 +132,8 @@ impl FlowRun<'_> {
         let after = progress(pinned.main.as_ref(), &app_id).await?;
         let quarantine = progress(pinned.quarantine.as_ref(), &app_id).await?;
         let late = progress(pinned.late.as_ref(), &app_id).await?;
-        let ahead = quarantine.max(late).filter(|side| Some(*side) > after);
+        let changes = progress(pinned.changes.as_ref(), &app_id).await?;
+        let ahead = quarantine.max(late).max(changes).filter(|side| Some(*side) > after);
         let limit = ahead.unwrap_or(source.version());
         let from = after.or_else(|| stream.starting_version.and_then(|first| first.checked_sub(1)));
         if from.is_some_and(|from| from >= limit) {
@@ -138,9 +149,10 @@ impl FlowRun<'_> {
             Some(_) | None => Share::Nothing,
         };
         let aside = [share(quarantine), share(late)];
+        let changes_are_known = changes.is_some_and(|changes| changes >= through);
         let is_idle_long = through - from.unwrap_or(through) >= IDLE_COMMITS;
         let goes_on = !files.is_empty() || ahead.is_some() || is_idle_long;
-        Ok(goes_on.then_some(Step { after, through, files, aside }))
+        Ok(goes_on.then_some(Step { after, through, files, aside, changes_are_known }))
     }
 
     /// The whole table, as of a version.

@@ -21,13 +21,20 @@ pub(super) struct Pinned {
     pub(super) main: Option<Table>,
     pub(super) quarantine: Option<Table>,
     pub(super) late: Option<Table>,
+    /// What the target's changes are held against; only of a flow of changes.
+    pub(super) changes: Option<Table>,
 }
 
 impl FlowRun<'_> {
     /// Pins the target and its side tables at their latest versions.
     pub(super) async fn pin_target(&self) -> Result<Pinned> {
         let name = &self.flow.target;
+        let changes = match &self.flow.changes {
+            Some(_) => self.lake.table(&name.changes()).await?,
+            None => None,
+        };
         Ok(Pinned {
+            changes,
             main: self.lake.table(name).await?,
             quarantine: self.lake.table(&name.quarantine()).await?,
             late: self.lake.table(&name.late()).await?,

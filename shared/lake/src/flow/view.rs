@@ -44,7 +44,7 @@ impl FlowRun<'_> {
         }
         report.inputs = inputs(&state);
         let frame = self.lake.engine().plan_grouped(&session, query, grouper).await?;
-        let plan = self.plan(&pinned, &frame, Work::default()).await?;
+        let plan = self.plan(&pinned, frame.schema().inner(), Work::default()).await?;
         let executed = super::execute::execute(frame, &plan, None, None).await?;
         report.millis = super::elapsed_millis(started);
         let identity = Identity::Progress { app_id: self.lake.app_id(self.flow), to: state.definition };

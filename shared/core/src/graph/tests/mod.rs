@@ -145,6 +145,7 @@ fn draft(definitions: &[(&str, &str)]) -> Draft {
                 target: DatasetName::new(target),
                 kind: flow_kind,
                 query: query(sql),
+                changes: None,
                 span: span(definition),
             });
         }

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Projects that are wrong, each in its own way.
-const WRONG: [(&str, &str); 44] = [
+const WRONG: [(&str, &str); 45] = [
     ("nothing", "-- nothing\n"),
     (
         "cycle",
@@ -35,9 +35,20 @@ CREATE FLOW j AS INSERT INTO b BY NAME SELECT * FROM STREAM read_files('in2', fo
     ),
     ("no flow", "CREATE STREAMING TABLE a"),
     (
-        "auto cdc, which is also checked as any flow",
-        "CREATE STREAMING TABLE raw AS SELECT * FROM STREAM read_events('flights'); CREATE STREAMING TABLE t; CREATE STREAMING TABLE u;
-CREATE FLOW f AS AUTO CDC INTO t FROM STREAM raw KEYS (id) SEQUENCE BY seq; APPLY CHANGES INTO u FROM rwa KEYS (id) SEQUENCE BY seq",
+        "auto cdc of a source that isn't there",
+        "CREATE STREAMING TABLE raw AS SELECT * FROM STREAM read_events('flights'); CREATE STREAMING TABLE u;
+APPLY CHANGES INTO u FROM rwa KEYS (id) SEQUENCE BY seq",
+    ),
+    (
+        "auto cdc of what can't be, into tables that can't be",
+        "CREATE STREAMING TABLE raw AS SELECT * FROM STREAM read_events('flights');
+CREATE STREAMING TABLE t TBLPROPERTIES ('headwater.dedup.keys' = 'id', 'delta.enableChangeDataFeed' = 'true', 'pipelines.cdc.tombstoneGCThresholdInSeconds' = 'two days');
+CREATE FLOW f AS AUTO CDC INTO t FROM STREAM raw KEYS (id) SEQUENCE BY max(seq);
+CREATE FLOW g AS AUTO CDC INTO t FROM STREAM(raw) WATERMARK at DELAY OF INTERVAL 1 HOUR KEYS (id, part) SEQUENCE BY seq;
+CREATE FLOW h AS INSERT INTO t BY NAME SELECT * FROM STREAM raw;
+CREATE FLOW i AS AUTO CDC INTO t FROM STREAM read_events('flights') KEYS (id) SEQUENCE BY seq IGNORE NULL UPDATES;
+CREATE STREAMING TABLE after AS SELECT * FROM STREAM t;
+CREATE MATERIALIZED VIEW inside AS SELECT * FROM t__changes",
     ),
     (
         "inline auto cdc of a table",

@@ -24,6 +24,7 @@ use headwater_core::sql::rest_of_statement;
 use self::dataset::{Before, misfits};
 use self::sources::Source;
 use super::FlowRun;
+use super::cdc::target_columns;
 use super::target::{merged, target_schema, without_hidden};
 use crate::engine::storable_schema;
 use crate::error::{LakeError, Result};
@@ -126,6 +127,7 @@ impl<'a> Check<'a> {
             target: dataset.name.clone(),
             kind: FlowKind::Materialize,
             query: query.clone(),
+            changes: None,
             span: dataset.span.clone(),
         };
         match self.flow(dataset, &flow, None).await {
@@ -161,7 +163,13 @@ impl<'a> Check<'a> {
         let within: Vec<&Span> = texts.iter().collect();
         let faults = planned.faults.into_iter().map(|fault| fault.finding(&within, &flow.span));
         self.found.extend(faults.map(|finding| plan::weighed(finding, planned.samples_only)));
-        planned.columns
+        match (planned.columns, &flow.changes) {
+            (Some(columns), Some(changes)) => {
+                let schema = target_columns(changes, &storable_schema(&columns.schema));
+                ok(schema, &changes.span, &mut self.found).map(|schema| Columns { schema, ..columns })
+            }
+            (columns, _) => columns,
+        }
     }
 
     /// Where a flow's names may stand: its query, a view's conditions, the watermark of a read.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::prelude::SessionContext;
+use headwater_core::cdc::project_changes;
 use headwater_core::check::Fault;
 use headwater_core::diagnostic::{Diagnostic, Severity};
 use headwater_core::model::{FlowKind, Query, RelationSource};
@@ -120,6 +121,9 @@ fn traced(run: FlowRun<'_>) -> Result<Query> {
     let Some(stream) = run.flow.stream().filter(|_| run.flow.kind == FlowKind::Append) else {
         return Ok(query.clone());
     };
+    if let Some(changes) = &run.flow.changes {
+        return project_changes(query, changes).ok_or_else(|| run.untraceable());
+    }
     let event_time = stream.watermark().map(|watermark| Trace::EventTime(&watermark.column));
     let from_outside = stream.dataset().is_none().then_some(Trace::Metadata);
     let traces: Vec<_> = from_outside.into_iter().chain(event_time).collect();

@@ -77,6 +77,14 @@ impl Lake {
             message: format!("`{name}` isn't a table that a flow appends to"),
             help: "name a streaming table; a materialized view judges all its rows anew when it is refreshed".into(),
         })?;
+        if flow.changes.is_some() {
+            return Err(LakeError::Configuration {
+                message: format!(
+                    "`{name}` is kept by AUTO CDC: what a quarantined change would do depends on the others"
+                ),
+                help: format!("mend the source or the rules, and rebuild it with --full-refresh={name}"),
+            });
+        }
         let run = FlowRun::new(self, flow, "person", None)?;
         for _ in 0..TRIES {
             if let Some(done) = run.redrive(wanted).await? {

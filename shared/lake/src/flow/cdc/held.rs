@@ -1,0 +1,210 @@
+//! The changes of a batch, and those in the side table that they are held against, by key.
+
+use std::collections::HashMap;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray, ListBuilder, RecordBatch, StringBuilder};
+use arrow::compute::filter_record_batch;
+use arrow::row::{RowConverter, Rows, SortField};
+
+use super::shape::Shape;
+use crate::error::{LakeError, Result};
+
+/// A key or a sequence, encoded: bytes compare as values do.
+pub(super) type Code = Box<[u8]>;
+
+/// Where a row is: batch, and row in the batch.
+pub(super) type At = (usize, usize);
+
+/// One change.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) at: At,
+    pub(super) sequence: Code,
+    pub(super) is_delete: bool,
+    /// It is in the side table already.
+    pub(super) is_known: bool,
+}
+
+/// Encodes keys and sequences.
+#[derive(Debug)]
+pub(super) struct Coder {
+    keys: RowConverter,
+    sequence: RowConverter,
+}
+
+impl Coder {
+    pub(super) fn new(shape: &Shape) -> Result<Self> {
+        let field = |at: &usize| SortField::new(shape.wide.field(*at).data_type().clone());
+        let converter = |fields: Vec<SortField>| RowConverter::new(fields).map_err(LakeError::arrow);
+        Ok(Self {
+            keys: converter(shape.keys.iter().map(field).collect())?,
+            sequence: converter(vec![field(&shape.sequence)])?,
+        })
+    }
+
+    /// Keys of rows that are given by their key columns alone.
+    pub(super) fn keys(&self, columns: &[ArrayRef]) -> Result<Rows> {
+        self.keys.convert_columns(columns).map_err(LakeError::arrow)
+    }
+}
+
+/// Changes by key.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// In the wide schema.
+    pub(super) batches: Vec<RecordBatch>,
+    pub(super) by_key: HashMap<Code, Vec<Place>>,
+    /// The last truncation of the batch.
+    pub(super) truncation: Option<Code>,
+    /// The last truncation in the side table.
+    pub(super) known_truncation: Option<Code>,
+    /// A row with the sequence of the batch's last truncation.
+    pub(super) truncated_at: Option<At>,
+    /// How many changes the batch has.
+    pub(super) fresh: u64,
+}
+
+/// Rows of a batch by what they are.
+#[derive(Debug)]
+pub(super) struct Parted {
+    pub(super) upserts: RecordBatch,
+    pub(super) deletes: RecordBatch,
+    pub(super) truncations: RecordBatch,
+    /// Rows without a key or a sequence, and why.
+    pub(super) void: Option<(RecordBatch, ListArray)>,
+}
+
+impl Held {
+    /// Whether the batch truncates the table, rather than an earlier one having done so later in the sequence. A
+    /// batch that is run again does it again.
+    pub(super) fn truncates(&self) -> bool {
+        self.truncation.is_some() && self.truncation >= self.known_truncation
+    }
+
+    /// The sequence up to which everything is gone.
+    pub(super) fn floor(&self) -> Option<&Code> {
+        self.truncation.as_ref().max(self.known_truncation.as_ref())
+    }
+
+    /// Adds changes of the batch: each has a key and a sequence.
+    pub(super) fn add(&mut self, rows: RecordBatch, shape: &Shape, coder: &Coder) -> Result<()> {
+        let (keys, sequences) = codes(&rows, shape, coder)?;
+        let deleted = rows.column(shape.deleted).as_boolean();
+        for (row, (key, sequence)) in keys.iter().zip(sequences.iter()).enumerate() {
+            let at = (self.batches.len(), row);
+            let place =
+                Place { at, sequence: sequence.as_ref().into(), is_delete: deleted.value(row), is_known: false };
+            match self.by_key.get_mut(key.as_ref()) {
+                Some(places) => places.push(place),
+                None => drop(self.by_key.insert(key.as_ref().into(), vec![place])),
+            }
+        }
+        self.fresh += rows.num_rows() as u64;
+        self.batches.push(rows);
+        Ok(())
+    }
+
+    /// Notes truncations of the batch.
+    pub(super) fn truncate(&mut self, rows: RecordBatch, shape: &Shape, coder: &Coder) -> Result<()> {
+        let (_, sequences) = codes(&rows, shape, coder)?;
+        for (row, sequence) in sequences.iter().enumerate() {
+            let sequence = Some(Code::from(sequence.as_ref()));
+            if sequence > self.truncation {
+                (self.truncation, self.truncated_at) = (sequence, Some((self.batches.len(), row)));
+            }
+        }
+        self.fresh += rows.num_rows() as u64;
+        self.batches.push(rows);
+        Ok(())
+    }
+
+    /// Notes truncations that the side table knows: its rows without a key.
+    pub(super) fn know_truncations(&mut self, rows: &RecordBatch, shape: &Shape, coder: &Coder) -> Result<()> {
+        let (_, sequences) = codes(rows, shape, coder)?;
+        let first = rows.column(shape.keys[0]);
+        for (row, sequence) in sequences.iter().enumerate().filter(|(row, _)| first.is_null(*row)) {
+            let sequence = Some(Code::from(sequence.as_ref()));
+            if sequence > self.known_truncation && rows.column(shape.sequence).is_valid(row) {
+                self.known_truncation = sequence;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds those rows of the side table that changes of the batch are held against; while the table is truncated,
+    /// all that come after that.
+    pub(super) fn know(&mut self, rows: &RecordBatch, shape: &Shape, coder: &Coder) -> Result<()> {
+        let (keys, sequences) = codes(rows, shape, coder)?;
+        let floor = self.floor().filter(|_| self.truncates()).cloned();
+        let first = rows.column(shape.keys[0]);
+        let is_wanted = |row: usize| match &floor {
+            Some(floor) => sequences.row(row).as_ref() > floor.as_ref(),
+            None => self.by_key.contains_key(keys.row(row).as_ref()),
+        };
+        let wanted: BooleanArray =
+            (0..rows.num_rows()).map(|row| Some(first.is_valid(row) && is_wanted(row))).collect();
+        let deleted = rows.column(shape.deleted).as_boolean();
+        for (place, row) in wanted.values().set_indices().enumerate() {
+            let at = (self.batches.len(), place);
+            let sequence = sequences.row(row).as_ref().into();
+            let place = Place { at, sequence, is_delete: deleted.value(row), is_known: true };
+            self.by_key.entry(keys.row(row).as_ref().into()).or_default().push(place);
+        }
+        if wanted.true_count() > 0 {
+            self.batches.push(filter_record_batch(rows, &wanted).map_err(LakeError::arrow)?);
+        }
+        Ok(())
+    }
+}
+
+fn codes(rows: &RecordBatch, shape: &Shape, coder: &Coder) -> Result<(Rows, Rows)> {
+    let keys: Vec<ArrayRef> = shape.keys.iter().map(|at| ArrayRef::clone(rows.column(*at))).collect();
+    let sequence = [ArrayRef::clone(rows.column(shape.sequence))];
+    Ok((coder.keys(&keys)?, coder.sequence.convert_columns(&sequence).map_err(LakeError::arrow)?))
+}
+
+/// Parts the rows of a batch by what they do. A truncation needs no key.
+pub(super) fn part(rows: &RecordBatch, shape: &Shape) -> Result<Parted> {
+    let count = rows.num_rows();
+    let is_true = |at: usize, row: usize| {
+        let values = rows.column(at).as_boolean();
+        values.is_valid(row) && values.value(row)
+    };
+    let is_truncation = |row: usize| shape.truncated.is_some_and(|at| is_true(at, row));
+    let names = |row: usize| {
+        let keys = shape.keys.iter().filter(|_| !is_truncation(row));
+        let nulls = keys.filter(|at| rows.column(**at).is_null(row));
+        let keys = nulls.map(|at| format!("key `{}` is NULL", rows.schema_ref().field(*at).name()));
+        let sequence = is_void(rows.column(shape.sequence), row).then(|| "SEQUENCE BY is NULL".to_owned());
+        keys.chain(sequence).collect::<Vec<_>>()
+    };
+    let reasons: Vec<Vec<String>> = (0..count).map(names).collect();
+    let select = |wanted: &dyn Fn(usize) -> bool| {
+        let wanted: BooleanArray = (0..count).map(|row| Some(wanted(row))).collect();
+        filter_record_batch(rows, &wanted).map_err(LakeError::arrow)
+    };
+    let is_sound = |row: usize| reasons[row].is_empty();
+    let void = select(&|row| !is_sound(row))?;
+    Ok(Parted {
+        upserts: select(&|row| is_sound(row) && !is_truncation(row) && !is_true(shape.deleted, row))?,
+        deletes: select(&|row| is_sound(row) && !is_truncation(row) && is_true(shape.deleted, row))?,
+        truncations: select(&|row| is_sound(row) && is_truncation(row))?,
+        void: (void.num_rows() > 0).then(|| (void, lists(&reasons))),
+    })
+}
+
+/// A sequence of which any part is NULL has no place in the order.
+fn is_void(sequence: &ArrayRef, row: usize) -> bool {
+    let parts = sequence.as_struct_opt().map_or(&[][..], |parts| parts.columns());
+    sequence.is_null(row) || parts.iter().any(|part| part.is_null(row))
+}
+
+/// The reasons of those rows that have some.
+fn lists(reasons: &[Vec<String>]) -> ListArray {
+    let mut lists = ListBuilder::new(StringBuilder::new());
+    for reasons in reasons.iter().filter(|reasons| !reasons.is_empty()) {
+        reasons.iter().for_each(|reason| lists.values().append_value(reason));
+        lists.append(true);
+    }
+    lists.finish()
+}

@@ -1,0 +1,300 @@
+//! AUTO CDC: tables that are kept by changes of their rows.
+
+use headwater_core::name::DatasetName;
+use headwater_core::report::{ChangeCounts, Outcome};
+use headwater_runtime::local::FunctionKind;
+
+use crate::lakes::{Lab, rows, tick, try_update, update, values};
+
+const RAW: &str = "CREATE STREAMING TABLE raw AS SELECT * FROM STREAM read_files('in', format => 'json',
+  schema => 'id INT, name STRING, city STRING, op STRING, seq INT, part INT, changed ARRAY<STRING>');";
+
+/// The example of Databricks' documentation, in the order in which it is given.
+const EXAMPLE: [&str; 8] = [
+    r#"{"id": 124, "name": "Raul", "city": "Oaxaca", "op": "INSERT", "seq": 1}"#,
+    r#"{"id": 123, "name": "Isabel", "city": "Monterrey", "op": "INSERT", "seq": 1}"#,
+    r#"{"id": 125, "name": "Mercedes", "city": "Tijuana", "op": "INSERT", "seq": 2}"#,
+    r#"{"id": 126, "name": "Lily", "city": "Cancun", "op": "INSERT", "seq": 2}"#,
+    r#"{"id": 123, "op": "DELETE", "seq": 6}"#,
+    r#"{"id": 125, "name": "Mercedes", "city": "Guadalajara", "op": "UPDATE", "seq": 6}"#,
+    r#"{"id": 125, "name": "Mercedes", "city": "Mexicali", "op": "UPDATE", "seq": 5}"#,
+    r#"{"id": 123, "name": "Isabel", "city": "Chihuahua", "op": "UPDATE", "seq": 5}"#,
+];
+
+/// A pipeline with one flow of changes into `t`.
+fn kept_by(clauses: &str) -> String {
+    format!("{RAW} CREATE STREAMING TABLE t; CREATE FLOW f AS AUTO CDC INTO t FROM STREAM raw KEYS (id) {clauses}")
+}
+
+/// The rows of `t` after these batches of changes, and what the flow counted.
+async fn kept(sql: &str, batches: &[&[&str]]) -> (Vec<String>, ChangeCounts) {
+    let lab = Lab::new();
+    let mut counts = ChangeCounts::default();
+    for (at, batch) in batches.iter().enumerate() {
+        lab.arrive(&format!("{at}.json"), batch.join("\n"));
+        let report = update(&lab.lake(sql)).await;
+        let of_flow = report.flows.iter().filter_map(|flow| flow.changes);
+        counts = of_flow.fold(counts, ChangeCounts::plus);
+    }
+    (rows(&lab.lake(sql), &DatasetName::new("t")).await, counts)
+}
+
+const LATEST: &str = "APPLY AS DELETE WHEN op = 'DELETE' SEQUENCE BY seq COLUMNS (id, city)";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_worked_example_gives_the_last_states() {
+    let (rows, counts) = kept(&kept_by(LATEST), &[&EXAMPLE]).await;
+    assert_eq!(rows, ["id=124 | city=Oaxaca", "id=125 | city=Guadalajara", "id=126 | city=Cancun"]);
+    assert_eq!(counts, ChangeCounts { upserted: 3, deleted: 0, stale: 4, tombstones: 1 });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_worked_example_gives_every_state() {
+    let history = format!("{LATEST} STORED AS SCD TYPE 2");
+    let expected = [
+        "id=123 | city=Chihuahua | __START_AT=5 | __END_AT=6",
+        "id=123 | city=Monterrey | __START_AT=1 | __END_AT=5",
+        "id=124 | city=Oaxaca | __START_AT=1",
+        "id=125 | city=Guadalajara | __START_AT=6",
+        "id=125 | city=Mexicali | __START_AT=5 | __END_AT=6",
+        "id=125 | city=Tijuana | __START_AT=2 | __END_AT=5",
+        "id=126 | city=Cancun | __START_AT=2",
+    ];
+    assert_eq!(kept(&kept_by(&history), &[&EXAMPLE]).await.0, expected);
+    let mut backwards = EXAMPLE;
+    backwards.reverse();
+    let one_by_one: Vec<&[&str]> = backwards.iter().map(std::slice::from_ref).collect();
+    let (rows, counts) = kept(&kept_by(&history), &one_by_one).await;
+    assert_eq!(rows, expected);
+    assert_eq!(counts, ChangeCounts { upserted: 7, deleted: 1, stale: 0, tombstones: 1 });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_in_any_order_and_repeated_give_the_last_states() {
+    let expected = ["id=124 | city=Oaxaca", "id=125 | city=Guadalajara", "id=126 | city=Cancun"];
+    let mut backwards = EXAMPLE;
+    backwards.reverse();
+    let one_by_one: Vec<&[&str]> = backwards.iter().chain(&EXAMPLE[..5]).map(std::slice::from_ref).collect();
+    assert_eq!(kept(&kept_by(LATEST), &one_by_one).await.0, expected);
+    let (rows, counts) = kept(&kept_by(LATEST), &[&EXAMPLE[..4], &EXAMPLE[4..], &EXAMPLE]).await;
+    assert_eq!(rows, expected);
+    assert_eq!(counts.deleted, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_truncation_takes_away_what_is_not_later() {
+    let sql = kept_by("APPLY AS TRUNCATE WHEN op = 'TRUNCATE' SEQUENCE BY seq COLUMNS (id, city)");
+    let truncate = r#"{"op": "TRUNCATE", "seq": 3}"#;
+    let expected = ["id=123 | city=Chihuahua", "id=125 | city=Guadalajara"];
+    let upserts: Vec<&str> = EXAMPLE.into_iter().filter(|row| !row.contains("DELETE")).collect();
+    for batches in [
+        vec![&upserts[..], &[truncate]],
+        vec![&[truncate], &upserts[..]],
+        vec![&upserts[..3], &[truncate, upserts[3], upserts[4]], &upserts[5..]],
+    ] {
+        assert_eq!(kept(&sql, &batches).await.0, expected, "{batches:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_null_leaves_what_is_stored() {
+    let sql = kept_by("IGNORE NULL UPDATES ON (name) SEQUENCE BY seq COLUMNS (id, name, city)");
+    let changes = [
+        r#"{"id": 1, "name": "a", "city": "x", "seq": 1}"#,
+        r#"{"id": 1, "name": "b", "seq": 2}"#,
+        r#"{"id": 1, "city": "z", "seq": 3}"#,
+    ];
+    for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0], [2, 0, 1]] {
+        let ordered = order.map(|at| changes[at]);
+        let one_by_one: Vec<&[&str]> = ordered.iter().map(std::slice::from_ref).collect();
+        assert_eq!(kept(&sql, &one_by_one).await.0, ["id=1 | name=b | city=z"], "{order:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_gives_the_columns_that_it_names() {
+    let sql = kept_by("COLUMNS TO UPDATE changed SEQUENCE BY seq COLUMNS (id, name, city)");
+    let changes = [
+        r#"{"id": 1, "name": "a", "city": "x", "seq": 1}"#,
+        r#"{"id": 1, "name": "b", "city": "no", "seq": 2, "changed": ["name"]}"#,
+        r#"{"id": 1, "seq": 3, "changed": ["city"]}"#,
+    ];
+    for order in [[0, 1, 2], [2, 1, 0]] {
+        let ordered = order.map(|at| changes[at]);
+        let one_by_one: Vec<&[&str]> = ordered.iter().map(std::slice::from_ref).collect();
+        assert_eq!(kept(&sql, &one_by_one).await.0, ["id=1 | name=b"], "{order:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_without_history_change_in_place() {
+    let sql = kept_by("SEQUENCE BY seq COLUMNS (id, name, city) STORED AS SCD TYPE 2 TRACK HISTORY ON * EXCEPT (city)");
+    let changes = [
+        r#"{"id": 1, "name": "a", "city": "x", "seq": 1}"#,
+        r#"{"id": 1, "name": "a", "city": "y", "seq": 2}"#,
+        r#"{"id": 1, "name": "b", "city": "y", "seq": 3}"#,
+    ];
+    let one_by_one: Vec<&[&str]> = changes.iter().map(std::slice::from_ref).collect();
+    let expected = ["id=1 | name=a | city=y | __START_AT=1 | __END_AT=3", "id=1 | name=b | city=y | __START_AT=3"];
+    assert_eq!(kept(&sql, &one_by_one).await.0, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sequence_may_have_parts() {
+    let sql = kept_by("SEQUENCE BY struct(seq, part) COLUMNS (id, city)");
+    let changes = [
+        r#"{"id": 1, "city": "last", "seq": 2, "part": 2}"#,
+        r#"{"id": 1, "city": "first", "seq": 2, "part": 1}"#,
+        r#"{"id": 2, "city": "nowhere", "seq": 2}"#,
+    ];
+    assert_eq!(kept(&sql, &[&changes]).await.0, ["id=1 | city=last"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_judge_upserts_and_spare_deletes() {
+    let sql = format!(
+        "{RAW} CREATE STREAMING TABLE t (CONSTRAINT named EXPECT (name IS NOT NULL) ON VIOLATION DROP ROW);
+         CREATE FLOW f AS AUTO CDC INTO t FROM STREAM raw KEYS (id) {LATEST}",
+        LATEST = LATEST.replace("(id, city)", "(id, name, city)")
+    );
+    let lab = Lab::new();
+    lab.arrive("a.json", EXAMPLE.join("\n"));
+    lab.arrive("b.json", r#"{"id": 124, "city": "nowhere", "seq": 9}"#);
+    let lake = lab.lake(&sql);
+    update(&lake).await;
+    assert_eq!(values(&lake, "t", "city").await, ["Cancun", "Guadalajara", "Oaxaca"]);
+    assert_eq!(values(&lake, "t__quarantine", "_headwater.reasons").await, ["[named]"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_files_with_changed_keys_are_written_anew() {
+    let sql = kept_by("SEQUENCE BY seq COLUMNS (id, city)");
+    let lab = Lab::new();
+    for (at, id) in [(0, 1), (1, 100)] {
+        lab.arrive(&format!("{at}.json"), format!(r#"{{"id": {id}, "city": "x", "seq": 1}}"#));
+        update(&lab.lake(&sql)).await;
+    }
+    lab.arrive("2.json", r#"{"id": 100, "city": "y", "seq": 2}"#);
+    let lake = lab.lake(&sql);
+    let report = update(&lake).await;
+    let merged = report.flows.iter().find(|flow| flow.changes.is_some()).unwrap();
+    assert_eq!((merged.files_removed, merged.files_added), (1, 1));
+    assert_eq!(lake.table(&DatasetName::new("t")).await.unwrap().unwrap().files().unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_tombstones_go_when_their_file_is_written_anew() {
+    let sql = |seconds: u32| {
+        format!(
+            "{RAW} CREATE STREAMING TABLE t TBLPROPERTIES ('pipelines.cdc.tombstoneGCThresholdInSeconds' = '{seconds}');
+             CREATE FLOW f AS AUTO CDC INTO t FROM STREAM raw KEYS (id) {LATEST}"
+        )
+    };
+    for (seconds, expected) in [(0, vec!["1"]), (1_000, vec!["1", "2"])] {
+        let lab = Lab::new();
+        lab.arrive(
+            "0.json",
+            [r#"{"id": 1, "city": "x", "seq": 1}"#, r#"{"id": 2, "op": "DELETE", "seq": 5}"#].join("\n"),
+        );
+        update(&lab.lake(&sql(seconds))).await;
+        lab.arrive("1.json", r#"{"id": 1, "city": "y", "seq": 2}"#);
+        let lake = lab.lake(&sql(seconds));
+        update(&lake).await;
+        assert_eq!(values(&lake, "t__changes", "id").await, expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_refresh_forgets_and_begins_anew() {
+    let lab = Lab::new();
+    lab.arrive("a.json", EXAMPLE.join("\n"));
+    update(&lab.lake(&kept_by(LATEST))).await;
+    let history = kept_by(&format!("{LATEST} STORED AS SCD TYPE 2"));
+    let refused = tick(&lab.lake(&history), FunctionKind::Silver).await;
+    assert!(refused.flows.is_empty() || refused.flows.iter().all(|flow| flow.outcome == Outcome::NothingNew));
+    lab.arrive("b.json", r#"{"id": 124, "city": "Puebla", "seq": 9}"#);
+    let refused = format!("{:?}", try_update(&lab.lake(&history)).await.flows);
+    assert!(refused.contains("--full-refresh=t"), "{refused}");
+    let lake = lab.lake(&history);
+    lake.full_refresh(&DatasetName::new("t")).await.unwrap();
+    update(&lake).await;
+    assert_eq!(values(&lake, "t", "id").await.len(), 8);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_flows_keep_one_table() {
+    let sql = format!(
+        "{raw} CREATE STREAMING TABLE more AS SELECT * FROM STREAM read_files('in/more', format => 'json', schema => 'id INT, city STRING, op STRING, seq INT');
+         CREATE STREAMING TABLE t;
+         CREATE FLOW f AS AUTO CDC INTO t FROM STREAM raw KEYS (id) {LATEST};
+         CREATE FLOW g AS AUTO CDC INTO t FROM STREAM more KEYS (id) {LATEST}"
+    ,
+        raw = RAW.replace("'in'", "'in/raw'")
+    );
+    let lab = Lab::new();
+    lab.arrive("raw/a.json", EXAMPLE.join("\n"));
+    lab.arrive(
+        "more/b.json",
+        [r#"{"id": 124, "city": "Puebla", "seq": 2}"#, r#"{"id": 126, "city": "Puebla", "seq": 1}"#].join("\n"),
+    );
+    let lake = lab.lake(&sql);
+    update(&lake).await;
+    assert_eq!(values(&lake, "t", "city").await, ["Cancun", "Guadalajara", "Puebla"]);
+}
+
+/// So many changes of few keys, no two at one place of the sequence, the same for a seed.
+fn random_changes(seed: u32, count: u32) -> Vec<(u32, u32, bool)> {
+    let mut state = seed;
+    let mut next = move |below: u32| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) % below
+    };
+    let mut changes: Vec<_> = (0..count).map(|sequence| (next(20), sequence, next(4) == 0)).collect();
+    for at in (1..changes.len()).rev() {
+        let other = usize::try_from(next(u32::try_from(at + 1).unwrap())).unwrap();
+        changes.swap(at, other);
+    }
+    changes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_runs_at_once_beside_compaction_give_the_last_states() {
+    let sql = &format!(
+        "{} ; CREATE STREAMING TABLE h; CREATE FLOW g AS AUTO CDC INTO h FROM STREAM raw KEYS (id) {LATEST} STORED AS SCD TYPE 2",
+        kept_by(LATEST)
+    );
+    let lab = Lab::new();
+    let changes = random_changes(7, 120);
+    for (at, batch) in changes.chunks(10).enumerate() {
+        let line = |(id, seq, is_delete): &(u32, u32, bool)| {
+            let op = if *is_delete { "DELETE" } else { "UPDATE" };
+            format!(r#"{{"id": {id}, "city": "c{seq}", "op": "{op}", "seq": {seq}}}"#)
+        };
+        lab.arrive(&format!("{at}.json"), batch.iter().map(line).collect::<Vec<_>>().join("\n"));
+        tick(&lab.lake(sql), FunctionKind::BronzeFiles).await;
+        let lakes = [lab.lake(sql), lab.lake(sql), lab.lake(sql)];
+        let [first, second, compacting] = &lakes;
+        let compact =
+            crate::lakes::wake(compacting, FunctionKind::Compact, headwater_core::trigger::Cause::Timer(Vec::new()));
+        futures::join!(tick(first, FunctionKind::Silver), tick(second, FunctionKind::Silver), compact);
+    }
+    let lake = lab.lake(sql);
+    update(&lake).await;
+    let mut last = std::collections::BTreeMap::new();
+    for change in &changes {
+        let newest = last.entry(change.0).or_insert(change);
+        if change.1 > newest.1 {
+            *newest = change;
+        }
+    }
+    let mut expected: Vec<String> =
+        last.values().filter(|change| !change.2).map(|(id, seq, _)| format!("id={id} | city=c{seq}")).collect();
+    expected.sort_unstable();
+    assert_eq!(rows(&lake, &DatasetName::new("t")).await, expected);
+    let upserts = changes.iter().filter(|change| !change.2).count();
+    assert_eq!(values(&lake, "h", "id").await.len(), upserts);
+    let current = rows(&lake, &DatasetName::new("h")).await.into_iter().filter(|row| !row.contains("__END_AT"));
+    let mut current: Vec<_> = current.filter_map(|row| row.split(" | __START").next().map(str::to_owned)).collect();
+    current.sort_unstable();
+    assert_eq!(current, expected);
+}
