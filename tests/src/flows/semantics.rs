@@ -259,3 +259,26 @@ async fn many_silvers_on_one_table_move_each_row_once() {
         assert_eq!(values(&lab.lake(&sql), "copies", "n").await.len(), 2 * expected.len());
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_reads_what_compaction_has_replaced_meanwhile() {
+    let sql =
+        "CREATE STREAMING TABLE numbers AS SELECT n FROM STREAM read_files('in', format => 'json', schema => 'n INT');
+               CREATE STREAMING TABLE copied AS SELECT n FROM STREAM numbers";
+    let lab = Lab::new();
+    let land = async |n: u32| {
+        lab.arrive(&format!("{n}.json"), format!("{{\"n\": {n}}}"));
+        tick(&lab.lake(sql), FunctionKind::BronzeFiles).await;
+    };
+    land(10).await;
+    update(&lab.lake(sql)).await;
+    for n in 11..31 {
+        land(n).await;
+        if n % 9 == 0 {
+            assert_eq!(commits(&tick(&lab.lake(sql), FunctionKind::Compact).await), 1);
+        }
+    }
+    let lake = lab.lake(sql);
+    update(&lake).await;
+    assert_eq!(values(&lake, "copied", "n").await, (10..31).map(|n| n.to_string()).collect::<Vec<_>>());
+}

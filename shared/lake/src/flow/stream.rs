@@ -1,10 +1,12 @@
 //! Moves what is new in one table of the lake to the next.
 //!
 //! The flow's `txn` holds the consumed version of its source. A batch is the data files that commits
-//! in `(consumed, through]` added; compaction adds none. A side table that is ahead of the target
+//! in `(consumed, through]` added; compaction adds none, and those that it has replaced meanwhile are read as of the
+//! version before. A side table that is ahead of the target
 //! tells that a batch died between the two commits: exactly that batch is run again, with the tables that
 //! it was joined with as they were.
 
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -44,10 +46,20 @@ struct Step {
     after: Option<u64>,
     through: u64,
     files: Vec<DataFile>,
+    /// The version of the source that has all these files; `None` for the latest.
+    readable_at: Option<u64>,
     /// What an earlier attempt may have put aside: in the quarantine, in the late table.
     aside: [Share; 2],
     /// An earlier attempt of a batch of changes has brought their side table so far.
     changes_are_known: bool,
+}
+
+/// What is new in a source.
+#[derive(Debug)]
+struct New {
+    through: u64,
+    files: Vec<DataFile>,
+    readable_at: Option<u64>,
 }
 
 impl Step {
@@ -106,6 +118,10 @@ impl FlowRun<'_> {
             report.outcome = Outcome::Retryable { reason: "a table that the query joins has no data yet".into() };
             return Ok(Some(report));
         }
+        let source = match step.readable_at {
+            Some(version) => source.at(version).await?,
+            None => source,
+        };
         register(&session, stream.relation, &query, source.provider_of(&step.files).await?)?;
         let frame = self.lake.engine().plan(&session, &query).await?;
         let work = Work { aside: Some(step.aside), source_version: Some(step.through), ..Work::default() };
@@ -139,7 +155,7 @@ impl FlowRun<'_> {
         if from.is_some_and(|from| from >= limit) {
             return Ok(None);
         }
-        let (through, files) = match from {
+        let New { through, files, readable_at } = match from {
             None if stream.starting_version.is_none() => self.first_files(source, limit).await?,
             None => self.new_files(stream, source, (None, limit), ahead.is_some()).await?,
             Some(from) => self.new_files(stream, source, (Some(from), limit), ahead.is_some()).await?,
@@ -152,13 +168,15 @@ impl FlowRun<'_> {
         let changes_are_known = changes.is_some_and(|changes| changes >= through);
         let is_idle_long = through - from.unwrap_or(through) >= IDLE_COMMITS;
         let goes_on = !files.is_empty() || ahead.is_some() || is_idle_long;
-        Ok(goes_on.then_some(Step { after, through, files, aside, changes_are_known }))
+        Ok(goes_on.then_some(Step { after, through, files, readable_at, aside, changes_are_known }))
     }
 
     /// The whole table, as of a version.
-    async fn first_files(&self, source: &Table, through: u64) -> Result<(u64, Vec<DataFile>)> {
-        let files = if source.version() == through { source.files()? } else { source.at(through).await?.files()? };
-        Ok((through, files))
+    async fn first_files(&self, source: &Table, through: u64) -> Result<New> {
+        if source.version() == through {
+            return Ok(New { through, files: source.files()?, readable_at: None });
+        }
+        Ok(New { through, files: source.at(through).await?.files()?, readable_at: Some(through) })
     }
 
     /// Files added in `(after, limit]`, cut by bytes unless the range is given by an earlier attempt.
@@ -168,18 +186,23 @@ impl FlowRun<'_> {
         source: &Table,
         (after, limit): (Option<u64>, u64),
         whole: bool,
-    ) -> Result<(u64, Vec<DataFile>)> {
-        let entries = source.changes(after, limit).await?;
+    ) -> Result<New> {
         let mut steps = Vec::new();
-        for entry in entries {
+        let mut removals = Vec::new();
+        for entry in source.changes(after, source.version()).await? {
             let version = entry.version;
-            steps.push((version, self.rows_added(stream, entry)?));
+            removals.push((version, entry.removed_paths()));
+            if version <= limit {
+                steps.push((version, self.rows_added(stream, entry)?));
+            }
         }
         let sizes: Vec<u64> = steps.iter().map(|(_, files)| files.iter().map(DataFile::size).sum()).collect();
         let limits = Limits { items: usize::MAX, bytes: self.lake.pipeline().settings.max_batch_bytes };
         let count = if whole { steps.len() } else { next_batch(&sizes, limits) };
+        let (count, readable_at) = readable(&steps[..count], &removals);
         let through = steps[..count].last().map_or(limit, |(version, _)| *version);
-        Ok((through, steps.into_iter().take(count).flat_map(|(_, files)| files).collect()))
+        let files = steps.into_iter().take(count).flat_map(|(_, files)| files).collect();
+        Ok(New { through, files, readable_at })
     }
 
     /// Files with new rows of one commit of the source.
@@ -209,6 +232,24 @@ impl FlowRun<'_> {
             _ => Err(self.no_stream()),
         }
     }
+}
+
+/// How many of these steps can be read together, and at which version if not at the latest: the one before a file of
+/// theirs was taken away, as compaction does with those that it has replaced.
+fn readable(steps: &[(u64, Vec<DataFile>)], removals: &[(u64, BTreeSet<String>)]) -> (usize, Option<u64>) {
+    let mut added: HashSet<&str> = HashSet::new();
+    let mut count = 0;
+    for (version, removed) in removals {
+        let before = steps.iter().skip(count).take_while(|(added_at, _)| added_at < version);
+        for (_, files) in before {
+            added.extend(files.iter().map(DataFile::path));
+            count += 1;
+        }
+        if removed.iter().any(|path| added.contains(path.as_str())) {
+            return (count, Some(version - 1));
+        }
+    }
+    (steps.len(), None)
 }
 
 /// The consumed version that a table's `txn` holds. A negative one means the start: a full refresh
