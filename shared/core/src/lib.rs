@@ -15,6 +15,7 @@ pub mod compaction;
 pub mod diagnostic;
 pub mod error;
 pub mod graph;
+pub mod invariants;
 pub mod model;
 pub mod name;
 pub mod nearest;
