@@ -17,4 +17,5 @@ mod landing;
 mod language;
 mod local_host;
 mod redrive;
+mod simulation;
 mod tables;
