@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import boto3
@@ -15,6 +16,8 @@ from conftest import ROOT
 from deltalake import DeltaTable
 
 ACCOUNT = "000000000000"
+FUNCTIONS = ("bronze-events", "bronze-files", "silver", "gold", "compact")
+QUEUES = ("events", "arrivals", "commits")
 KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
 
 
@@ -91,19 +94,36 @@ class Stack:
     def queue(self, name):
         return self.sqs.get_queue_url(QueueName=f"{self.name}-{name}")["QueueUrl"]
 
+    def configure(self, seconds, **variables):
+        """Gives the functions other settings; their processes are started anew."""
+        for name in FUNCTIONS:
+            name = f"{self.name}-{name}"
+            known = self.functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+            self.functions.update_function_configuration(
+                FunctionName=name, Timeout=seconds, Environment={"Variables": known | variables}
+            )
+        for name in FUNCTIONS:
+            self.functions.get_waiter("function_updated_v2").wait(
+                FunctionName=f"{self.name}-{name}", WaiterConfig={"Delay": 1}
+            )
+
     def come_again_after(self, seconds, receives):
         """How soon, and how often, messages come again."""
-        for name in ("events", "arrivals", "commits"):
+        for name in QUEUES:
             policy = json.loads(self._attributes(name)["RedrivePolicy"]) | {"maxReceiveCount": receives}
             attributes = {"VisibilityTimeout": str(seconds), "RedrivePolicy": json.dumps(policy)}
             self.sqs.set_queue_attributes(QueueUrl=self.queue(name), Attributes=attributes)
 
     def send(self, bodies):
-        """Sends messages to the events queue, ten at a time."""
+        """Sends messages to the events queue, by four senders, ten messages at a time."""
         url = self.queue("events")
-        for first in range(0, len(bodies), 10):
+
+        def send_ten(first):
             entries = [{"Id": str(index), "MessageBody": body} for index, body in enumerate(bodies[first : first + 10])]
             assert "Failed" not in self.sqs.send_message_batch(QueueUrl=url, Entries=entries)
+
+        with ThreadPoolExecutor(4) as senders:
+            list(senders.map(send_ten, range(0, len(bodies), 10)))
 
     def upload(self, key, content):
         self.s3.put_object(Bucket=self.landing, Key=key, Body=content)
@@ -121,19 +141,23 @@ class Stack:
         counts = self._attributes(queue)
         return int(counts["ApproximateNumberOfMessages"]) + int(counts["ApproximateNumberOfMessagesNotVisible"])
 
+    def drain(self, *names, seconds=240):
+        """Waits until no message is left in these queues; in any, if none is named."""
+        end = time.monotonic() + seconds
+        while counts := {name: count for name in names or QUEUES if (count := self.count(name))}:
+            assert time.monotonic() < end, f"{counts} after {seconds} s"
+            time.sleep(0.2)
+
     def settle(self, seconds=240):
         """Waits until no message is left, and brings all tables up to date as the timers would."""
-        end = time.monotonic() + seconds
-        for _ in range(2):
-            while counts := {name: count for name in ("events", "arrivals", "commits") if (count := self.count(name))}:
-                assert time.monotonic() < end, f"{counts} after {seconds} s"
-                time.sleep(0.2)
-            self.invoke("bronze-files")
-            self.invoke("silver")
+        self.drain(seconds=seconds)
+        self.invoke("bronze-files")
+        self.invoke("silver")
+        self.drain(seconds=seconds)
         self.invoke("gold")
 
     def dead(self):
-        return sum(self.count(f"{name}-dead") for name in ("events", "arrivals", "commits"))
+        return sum(self.count(f"{name}-dead") for name in QUEUES)
 
     def logged(self, function):
         """What a function wrote to its log."""

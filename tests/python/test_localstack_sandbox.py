@@ -10,6 +10,7 @@ import pytest
 from conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "localstack/executor"))
+from headwater_executor.batches import batches
 from headwater_executor.interface import LARGEST_ANSWER, Request
 from headwater_executor.sandbox import Limits, Sandbox, StartFailed
 
@@ -173,3 +174,10 @@ def test_stopping_ends_what_it_is_at(tmp_path):
     pid = function.sandbox.pid
     function.sandbox.stop()
     assert not is_running(pid)
+
+
+def test_batches_stay_within_a_payload_and_hold_each_message():
+    messages = [{"Body": '"' * 1000} for _ in range(10)] + [{"Body": "x" * 20_000}, {"Body": ""}]
+    cut = list(batches(messages, largest=10_000))
+    assert [len(batch) for batch in cut] == [3, 3, 3, 1, 1, 1]
+    assert [message for batch in cut for message in batch] == messages

@@ -1,8 +1,8 @@
 """Batches of queues as Lambda's event source mappings deliver them.
 
-LocalStack hands over one batch after another, whatever `MaximumConcurrency` says, and writes bodies that are JSON anew.
-Here batches of standard queues run side by side, as many as the mapping allows, and bodies are handed over as they were
-sent. Mappings with filters and queues in order stay with LocalStack.
+LocalStack hands over one batch after another, whatever `MaximumConcurrency` says, writes bodies that are JSON anew, and
+knows no bound of a batch's bytes. Here batches of standard queues run side by side, as many as the mapping allows, within
+Lambda's bytes, and bodies are handed over as they were sent. Mappings with filters and queues in order stay with LocalStack.
 """
 
 import logging
@@ -13,6 +13,8 @@ from localstack.services.lambda_.event_source_mapping import esm_worker
 from localstack.services.lambda_.event_source_mapping.event_processor import PartialBatchFailureError
 from localstack.services.lambda_.event_source_mapping.pollers.poller import parse_batch_item_failures
 from localstack.services.lambda_.event_source_mapping.pollers.sqs_poller import SqsPoller, transform_into_events
+
+from .batches import batches
 
 LOG = logging.getLogger(__name__)
 FIRST_CONCURRENCY = 5
@@ -36,8 +38,10 @@ def poll_side_by_side() -> None:
     def side_by_side(poller, messages):
         if poller.slots is None or poller.is_fifo_queue:
             return one_by_one(poller, messages)
-        poller.slots.acquire()
-        return poller.pool.submit(_deliver, poller, messages)
+        for batch in batches(messages):
+            poller.slots.acquire()
+            poller.pool.submit(_deliver, poller, batch)
+        return None
 
     esm_worker.EsmWorker.__init__ = begin_with_slots
     SqsPoller.handle_messages = side_by_side
