@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use headwater_lake::lake::Lake;
 use headwater_runtime::config;
-use headwater_runtime::lambda::{Function, Settings, serve};
+use headwater_runtime::lambda::{Drain, Function, Settings, serve};
 use headwater_runtime::local::FunctionKind;
 use headwater_runtime::telemetry::{self, LEVEL_VARIABLE, LogFormat};
 
@@ -36,6 +36,7 @@ pub(crate) async fn execute() -> Result<()> {
         let lake = Arc::clone(&lake);
         async move { dispatch(lake, function, trigger).await }
     };
-    serve(Function { kind: settings.function, pipeline, queues: settings.queues, handler }).await?;
+    let Settings { function: kind, queues, drain, .. } = settings;
+    serve(Function { kind, pipeline, queues, drain: drain.map(Drain::new), handler }).await?;
     Ok(())
 }

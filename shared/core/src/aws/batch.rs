@@ -37,12 +37,6 @@ impl BatchResponse {
             ids.into_iter().map(|id| BatchItemFailure { item_identifier: id.to_owned() }).collect();
         Self { batch_item_failures: failures.into_iter().collect() }
     }
-
-    /// The answer to a batch of a source's messages: what the report wants to see again, each by the message's own id.
-    #[must_use]
-    pub fn to_report(report: &Report) -> Self {
-        Self::failing(report.retry.iter().map(|retry| retry.item.as_str()))
-    }
 }
 
 /// A batch of messages that are notices.

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use headwater_core::aws::batch::{BatchResponse, NoticeBatch};
+use headwater_core::aws::sqs::delivery::coming_again;
+use headwater_core::aws::sqs::drain::delete_time;
 use headwater_core::aws::{Invocation, QueueBatch};
 use headwater_core::model::Pipeline;
 use headwater_core::name::DatasetName;
 use headwater_core::report::{FlowReport, Outcome, Report};
 use headwater_core::trigger::{Cause, MessageBatch, Trigger};
 
-use super::log;
+use super::{Drain, log};
 use crate::error::{Result, RuntimeError};
 use crate::function::{FunctionKind, Handler};
 
@@ -23,6 +25,8 @@ pub struct Function<H> {
     pub pipeline: Pipeline,
     /// The event source that each queue is bound to, by the queue's name.
     pub queues: BTreeMap<String, String>,
+    /// Receives more than is handed over, for `bronze-events`.
+    pub drain: Option<Drain>,
     /// What does the work.
     pub handler: H,
 }
@@ -37,19 +41,41 @@ impl<H: Handler> Function<H> {
     pub async fn answer(&self, invocation: Invocation, end: DateTime<Utc>) -> Result<BatchResponse> {
         let deadline = last_moment(Utc::now(), end);
         match invocation {
-            Invocation::Queue(batch) if self.kind == FunctionKind::BronzeEvents => self.events(batch, deadline).await,
+            Invocation::Queue(batch) if self.kind == FunctionKind::BronzeEvents => {
+                self.events(batch, (deadline, end)).await
+            }
             Invocation::Queue(batch) => Ok(batch.answer(&self.notices(&batch, deadline).await)),
             Invocation::Timer(names) => self.timer(names, deadline).await,
         }
     }
 
-    async fn events(&self, batch: QueueBatch, deadline: DateTime<Utc>) -> Result<BatchResponse> {
+    async fn events(
+        &self,
+        batch: QueueBatch,
+        (deadline, end): (DateTime<Utc>, DateTime<Utc>),
+    ) -> Result<BatchResponse> {
         let Some(source) = self.queues.get(batch.queue_name()).cloned() else {
             return Err(unbound(batch.queue_name()));
         };
-        let handed = MessageBatch { source, messages: batch.messages.clone(), received_at: batch.received_at };
+        let drained = match &self.drain {
+            Some(drain) => Box::pin(drain.more(&batch, end)).await,
+            None => None,
+        };
+        let more = drained.as_ref().map(|drained| &drained.received);
+        let received_at = more.map_or(batch.received_at, |more| batch.received_at.min(more.received_at));
+        let messages: Vec<_> =
+            batch.messages.iter().chain(more.iter().flat_map(|more| &more.messages)).cloned().collect();
+        let deadline = deadline - delete_time(more.map_or(0, |more| more.messages.len()));
+        let handed = MessageBatch { source, messages: messages.clone(), received_at };
         let report = self.wake(Cause::Messages(handed), deadline).await;
-        Ok(batch.answer(&BatchResponse::to_report(&report)))
+        let failed = report.retry.iter().map(|retry| retry.item.as_str()).collect();
+        let again = coming_again(&messages, &failed);
+        if let Some(drained) = drained {
+            let again = again.iter().map(|index| messages[*index].id.as_str()).collect();
+            Box::pin(drained.settle(&again)).await;
+        }
+        let again = again.into_iter().filter_map(|index| batch.delivery_ids.get(index));
+        Ok(BatchResponse::failing(again.map(String::as_str)))
     }
 
     async fn notices(&self, batch: &QueueBatch, deadline: DateTime<Utc>) -> BatchResponse {

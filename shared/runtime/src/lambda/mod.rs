@@ -5,11 +5,13 @@
 //! enough. Between invocations nothing is done; what the handler keeps warm stays.
 
 mod answer;
+mod drain;
 mod log;
 mod serve;
 mod settings;
 
 pub use self::answer::Function;
+pub use self::drain::Drain;
 pub use self::serve::serve;
 pub use self::settings::Settings;
 

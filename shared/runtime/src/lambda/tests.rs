@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use headwater_core::aws::Invocation;
 use headwater_core::aws::batch::BatchResponse;
+use headwater_core::batch::Limits;
 use headwater_core::diagnostic::SourceFile;
 use headwater_core::error::ErrorKind;
 use headwater_core::graph::build;
@@ -11,13 +12,15 @@ use headwater_core::model::Pipeline;
 use headwater_core::name::{DatasetName, FlowName};
 use headwater_core::project::parse;
 use headwater_core::report::{FlowReport, Outcome, Report, Retry};
-use headwater_core::trigger::{Cause, Trigger};
+use headwater_core::trigger::{Cause, Message, Trigger};
 use serde_json::{Value, json};
 
 use super::answer::last_moment;
 use super::*;
 use crate::error::RuntimeError;
 use crate::function::FunctionKind;
+use crate::spool::NewMessage;
+use crate::sqs::tests::fake::{Fault, Server};
 
 fn pipeline() -> Pipeline {
     let file = SourceFile::new("pipeline.yml", "name: p\nstorage: lake\n");
@@ -88,7 +91,7 @@ async fn answer(
         std::future::ready(reports.borrow_mut().next().unwrap_or_default())
     };
     let queues = BTreeMap::from([("flights-queue".to_owned(), "flights".to_owned())]);
-    let answered = Function { kind, pipeline: pipeline(), queues, handler }.answer(invocation, end).await;
+    let answered = Function { kind, pipeline: pipeline(), queues, drain: None, handler }.answer(invocation, end).await;
     (answered, triggers.into_inner())
 }
 
@@ -107,8 +110,13 @@ async fn messages_go_to_the_source_of_their_queue_and_come_again_one_by_one() {
 #[tokio::test]
 async fn a_queue_without_a_source_fails_the_whole_batch_and_says_what_to_set() {
     let handler = |_: FunctionKind, _: Trigger| async { panic!("woken") };
-    let function =
-        Function { kind: FunctionKind::BronzeEvents, pipeline: pipeline(), queues: BTreeMap::new(), handler };
+    let function = Function {
+        kind: FunctionKind::BronzeEvents,
+        pipeline: pipeline(),
+        queues: BTreeMap::new(),
+        drain: None,
+        handler,
+    };
     let error = function.answer(event(&["a".to_owned()]), in_a_minute()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.to_string().contains("HEADWATER_QUEUES"), "{error}");
@@ -212,4 +220,77 @@ fn a_wrong_environment_is_told_with_what_would_be_right() {
         let error = settings(&[("_HANDLER", "gold"), ("HEADWATER_QUEUES", pairs)]).unwrap_err().to_string();
         assert!(error.contains("<source>=<queue name>"), "{pairs}: {error}");
     }
+}
+
+const ARN: &str = "arn:aws:sqs:us-east-2:123456789012:flights-queue";
+
+/// Two messages that Lambda hands over, and those of the queue, of which one fails when its body is named; the answer and the
+/// bodies that the handler got.
+async fn drained(server: &Server, limits: Limits, failing: &str) -> (BatchResponse, Vec<String>) {
+    let got = RefCell::new(Vec::new());
+    let handler = |_: FunctionKind, trigger: Trigger| {
+        let Cause::Messages(batch) = trigger.cause else { panic!("no messages") };
+        let body = |message: &Message| String::from_utf8(message.body.to_vec()).unwrap();
+        got.borrow_mut().extend(batch.messages.iter().map(body));
+        let retry = batch.messages.iter().filter(|message| body(message) == failing);
+        let retry = retry.map(|message| Retry { item: message.id.clone(), reason: "later".to_owned() }).collect();
+        std::future::ready(Report { flows: Vec::new(), retry })
+    };
+    let queues = BTreeMap::from([("flights-queue".to_owned(), "flights".to_owned())]);
+    let drain = Some(Drain::new(limits).with_queue(ARN, server.queue("flights-queue")));
+    let function = Function { kind: FunctionKind::BronzeEvents, pipeline: pipeline(), queues, drain, handler };
+    let answered = function.answer(event(&["a".to_owned(), "b".to_owned()]), in_a_minute()).await.unwrap();
+    let mut got = got.into_inner();
+    got.sort();
+    (answered, got)
+}
+
+async fn server(bodies: &[&str]) -> Server {
+    let server = Server::start(&["flights-queue"]).await;
+    let messages: Vec<_> = bodies.iter().map(|body| NewMessage::new((*body).to_owned())).collect();
+    server.queue("flights-queue").send(&messages).await.unwrap();
+    server
+}
+
+#[tokio::test]
+async fn a_batch_is_filled_up_from_its_queue_and_only_what_is_done_is_deleted() {
+    let server = server(&["c", "d", "e"]).await;
+    let (answered, got) = drained(&server, Limits { items: 100, bytes: 100 }, "d").await;
+    assert_eq!(got, ["a", "b", "c", "d", "e"]);
+    assert!(failed(&answered).is_empty(), "Lambda knows nothing of it");
+    assert_eq!(server.bodies("flights-queue"), ["d"]);
+    let hidden = server.calls("ReceiveMessage")[0]["VisibilityTimeout"].as_u64().unwrap();
+    assert!((60..=90).contains(&hidden), "longer than the invocation: {hidden}");
+}
+
+#[tokio::test]
+async fn a_batch_is_filled_up_to_its_limits_and_what_lambda_handed_over_is_answered() {
+    let server = server(&["c", "d", "e"]).await;
+    let (answered, got) = drained(&server, Limits { items: 3, bytes: 100 }, "b").await;
+    assert_eq!(got.len(), 3);
+    assert_eq!(failed(&answered), ["1"]);
+    assert_eq!(server.bodies("flights-queue").len(), 2);
+    let (_, got) = drained(&server, Limits { items: 100, bytes: 2 }, "").await;
+    assert_eq!(got.len(), 2, "there are enough bytes");
+}
+
+#[tokio::test]
+async fn a_queue_that_cannot_be_asked_changes_nothing() {
+    let server = server(&["c"]).await;
+    server.fail("ReceiveMessage", Fault::Code(403, "AccessDenied"));
+    let (answered, got) = drained(&server, Limits { items: 100, bytes: 100 }, "a").await;
+    assert_eq!((got.len(), failed(&answered)), (2, vec!["0"]));
+}
+
+#[test]
+fn batches_are_filled_up_only_when_bytes_are_said() {
+    let drain = |variables: &[(&str, &str)]| {
+        let mut all = vec![("_HANDLER", "bronze-events")];
+        all.extend(variables);
+        settings(&all).map(|settings| settings.drain)
+    };
+    assert_eq!(drain(&[]).unwrap(), None);
+    assert_eq!(drain(&[("HEADWATER_DRAIN_BYTES", "0"), ("HEADWATER_DRAIN_MESSAGES", "5")]).unwrap(), None);
+    assert_eq!(drain(&[("HEADWATER_DRAIN_BYTES", "9")]).unwrap(), Some(Limits { items: 50_000, bytes: 9 }));
+    assert!(drain(&[("HEADWATER_DRAIN_BYTES", "9 MB")]).unwrap_err().to_string().contains("whole number"));
 }

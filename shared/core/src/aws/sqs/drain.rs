@@ -3,6 +3,8 @@
 //! A request brings ten messages at most, so that requests go out side by side: one at first, twice as many after each
 //! round that was full. A round that brought nothing is the last.
 
+use chrono::TimeDelta;
+
 use super::requests::ENTRIES;
 use crate::batch::Limits;
 
@@ -46,6 +48,12 @@ pub fn next_round(drained: Drained, limits: Limits) -> Vec<usize> {
     (0..requests).map(|request| (missing - request * ENTRIES).min(ENTRIES)).collect()
 }
 
+/// How long it takes to delete so many messages, in eight requests of ten side by side that take 40 ms each.
+#[must_use]
+pub fn delete_time(messages: usize) -> TimeDelta {
+    TimeDelta::microseconds(i64::try_from(messages).unwrap_or(i64::MAX).saturating_mul(500))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -66,6 +74,12 @@ mod tests {
         assert_eq!(widths, [1, 2, 4, 8, 8, 8]);
         assert_eq!(next_round(drained.after(8, 79, 0), Limits { items: 1_000, bytes: 1_000 }).len(), 1);
         assert!(next_round(drained.after(8, 0, 0), LIMITS).is_empty());
+    }
+
+    #[test]
+    fn time_to_delete_grows_with_the_messages() {
+        assert_eq!(delete_time(0), TimeDelta::zero());
+        assert_eq!(delete_time(10_000), TimeDelta::seconds(5));
     }
 
     #[test]
