@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use headwater_core::model::{Dataset, EventSource, Pipeline, RelationSource};
 use headwater_core::name::DatasetName;
+use headwater_core::report::ChangeCounts;
 use headwater_lake::storage::Storage;
 use headwater_lake::table::{CommitEntry, Table};
 use headwater_runtime::local::Binding;
@@ -69,6 +70,16 @@ impl Look {
             bytes: files.iter().map(|file| file.size()).sum(),
             changed: history.iter().find(|entry| entry.changes_rows()).and_then(|entry| entry.timestamp),
         }))
+    }
+
+    /// What changes did to a table that is kept by them, in its last commits.
+    pub(crate) async fn changes(&self, name: &DatasetName) -> Result<Option<ChangeCounts>> {
+        if self.pipeline.flows_into(name).all(|flow| flow.changes.is_none()) {
+            return Ok(None);
+        }
+        let history = self.history(name, LOOK_BACK).await?;
+        let counts = history.iter().filter_map(|entry| entry.report.as_ref()?.changes);
+        Ok(Some(counts.fold(ChangeCounts::default(), ChangeCounts::plus)))
     }
 
     /// Versions of source tables that a dataset's flows have not read yet, summed over its streams.

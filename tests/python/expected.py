@@ -65,3 +65,26 @@ def cancellations(events, folder):
                 flights[event["origin"], sky] += 1
                 cancelled[event["origin"], sky] += event["event"] == "cancelled"
     return {key: (count, cancelled[key]) for key, count in flights.items()}
+
+
+def flights(events):
+    """The last state of each flight: what its last event tells, and of the other columns what an earlier one told."""
+    states = defaultdict(dict)
+    for event in sorted(events, key=lambda event: event["sequence"]):
+        told = {name: event.get(name) for name in ("event", "carrier", "dest", "tailnum", "dep_delay", "arr_delay")}
+        states[event["flight_id"]].update({name: value for name, value in told.items() if value is not None})
+    return states
+
+
+def whereabouts(events):
+    """Where each plane was, from its landing there to its landing elsewhere."""
+    landings = defaultdict(list)
+    for event in sorted(events, key=lambda event: event["event_time"]):
+        states = landings[event.get("tailnum")]
+        if event["event"] == "arrived" and (not states or states[-1][1] != event["dest"]):
+            states.append((instant(event["event_time"]), event["dest"]))
+    found = []
+    for plane, states in landings.items():
+        ends = [start for start, _ in states[1:]] + [None]
+        found += [(plane, start, airport, end) for (start, airport), end in zip(states, ends)]
+    return sorted(found, key=lambda state: state[:2])

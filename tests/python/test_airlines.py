@@ -21,6 +21,14 @@ def check(project, events):
         assert gold[key] == pytest.approx(figures), key
     gold = {(row["origin"], row["sky"]): (row["flights"], row["cancelled"]) for row in project.rows("gold/cancellations_by_weather")}
     assert gold == expected.cancellations(events, project.folder)
+    flights = {row["flight_id"]: row for row in project.rows("silver/silver_flights")}
+    wanted = expected.flights(events)
+    assert flights.keys() == wanted.keys()
+    for key, state in wanted.items():
+        assert {name: flights[key][name] for name in state} == state
+    history = project.rows("silver/silver_planes_history")
+    states = sorted((row["tailnum"], row["__START_AT"], row["airport"], row["__END_AT"]) for row in history)
+    assert states == expected.whereabouts(events)
 
 
 def replay(project, *arguments):
@@ -100,5 +108,5 @@ def test_compaction_changes_no_row(airlines, events):
 def test_a_full_refresh_of_silver_and_gold_gives_the_same_tables(airlines, events):
     replay(airlines)
     airlines.run("run")
-    airlines.run("run", "--full-refresh=movements,outcomes,departures")
+    airlines.run("run", "--full-refresh=movements,outcomes,departures,silver_flights,silver_planes_history")
     check(airlines, events)

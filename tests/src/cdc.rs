@@ -298,3 +298,77 @@ async fn many_runs_at_once_beside_compaction_give_the_last_states() {
     current.sort_unstable();
     assert_eq!(current, expected);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_may_move_to_another_partition() {
+    let sql = format!(
+        "{RAW} CREATE STREAMING TABLE t PARTITIONED BY (city);
+         CREATE FLOW f AS AUTO CDC INTO t FROM STREAM raw KEYS (id) {LATEST}"
+    );
+    let one_by_one: Vec<&[&str]> = EXAMPLE.iter().map(std::slice::from_ref).collect();
+    let (rows, counts) = kept(&sql, &one_by_one).await;
+    assert_eq!(rows, ["id=124 | city=Oaxaca", "id=125 | city=Guadalajara", "id=126 | city=Cancun"]);
+    assert_eq!(counts, ChangeCounts { upserted: 5, deleted: 1, stale: 2, tombstones: 1 });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_was_appended_to_is_refused_until_it_is_rebuilt() {
+    let lab = Lab::new();
+    lab.arrive("a.json", EXAMPLE[0]);
+    let appended = format!("{RAW} CREATE STREAMING TABLE t AS SELECT id, city FROM STREAM raw");
+    update(&lab.lake(&appended)).await;
+    lab.arrive("b.json", EXAMPLE[1]);
+    let lake = lab.lake(&kept_by(LATEST));
+    let refused = format!("{:?}", try_update(&lake).await.flows);
+    assert!(refused.contains("--full-refresh=t"), "{refused}");
+    lake.full_refresh(&DatasetName::new("t")).await.unwrap();
+    update(&lake).await;
+    assert_eq!(values(&lake, "t", "city").await, ["Monterrey", "Oaxaca"]);
+}
+
+/// Changes as Debezium's connector for PostgreSQL writes them with a schema section, of which only the payload is read.
+const ENVELOPES: [&str; 4] = [
+    r#"{"schema": {"type": "struct", "optional": false}, "payload": {"before": null, "after": {"id": 1, "name": "Sally"}, "source": {"connector": "postgresql", "snapshot": "true", "lsn": 24023119, "txId": 555}, "op": "r", "ts_ms": 1559033904863}}"#,
+    r#"{"schema": {"type": "struct", "optional": false}, "payload": {"before": {"id": 1, "name": null}, "after": {"id": 1, "name": "Anne Marie"}, "source": {"connector": "postgresql", "lsn": 24023128, "txId": 556}, "op": "u", "ts_ms": 1465584025523}}"#,
+    r#"{"schema": {"type": "struct", "optional": false}, "payload": {"before": null, "after": {"id": 2, "name": "George"}, "source": {"connector": "postgresql", "lsn": 24023130, "txId": 557}, "op": "c", "ts_ms": 1465584025600}}"#,
+    r#"{"schema": {"type": "struct", "optional": false}, "payload": {"before": {"id": 1, "name": null}, "after": null, "source": {"connector": "postgresql", "lsn": 46523128, "txId": 560}, "op": "d", "ts_ms": 1465581902461}}"#,
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn envelopes_of_debezium_are_unwrapped_by_a_view() {
+    let sql = "
+        CREATE STREAMING TABLE raw AS SELECT payload FROM STREAM read_files('in', format => 'json', schema =>
+          'payload STRUCT<before: STRUCT<id: INT, name: STRING>, after: STRUCT<id: INT, name: STRING>, source: STRUCT<lsn: BIGINT>, op: STRING>');
+        CREATE TEMPORARY VIEW unwrapped AS
+          SELECT coalesce(payload.after.id, payload.before.id) AS id, payload.after.name AS name, payload.op AS op, payload.source.lsn AS lsn
+          FROM STREAM raw;
+        CREATE STREAMING TABLE t;
+        CREATE FLOW f AS AUTO CDC INTO t FROM STREAM unwrapped KEYS (id) APPLY AS DELETE WHEN op = 'd' SEQUENCE BY lsn
+          COLUMNS (id, name)";
+    let [read, update, create, delete] = ENVELOPES;
+    assert_eq!(kept(sql, &[&[update, create], &[read]]).await.0, ["id=1 | name=Anne Marie", "id=2 | name=George"]);
+    assert_eq!(kept(sql, &[&[delete, create], &[read, update]]).await.0, ["id=2 | name=George"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_longer_than_any_statistic_are_found_again() {
+    let sql = format!(
+        "{RAW} CREATE STREAMING TABLE t; CREATE FLOW f AS AUTO CDC INTO t FROM STREAM raw KEYS (name) SEQUENCE BY seq COLUMNS (name, seq)"
+    );
+    let keys: Vec<String> =
+        (0..20).flat_map(|n| [format!("{}{n}", "\u{10ffff}".repeat(70)), format!("{}{n}", "k".repeat(100))]).collect();
+    let batch = |seq: usize| -> Vec<String> {
+        let some = keys.iter().skip(seq).step_by(seq + 1);
+        some.map(|key| format!(r#"{{"name": "{key}", "seq": {seq}}}"#)).collect()
+    };
+    let lab = Lab::new();
+    for seq in 0..4 {
+        lab.arrive(&format!("{seq}.json"), batch(seq).join("\n"));
+        update(&lab.lake(&sql)).await;
+    }
+    let last =
+        |at: usize| (0..4).rev().find(|seq| at >= *seq && (at - seq).is_multiple_of(seq + 1)).unwrap().to_string();
+    let mut expected: Vec<String> = (0..keys.len()).map(last).collect();
+    expected.sort_unstable();
+    assert_eq!(values(&lab.lake(&sql), "t", "seq").await, expected);
+}

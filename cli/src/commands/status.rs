@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use headwater_core::model::DatasetKind;
+use headwater_core::report::ChangeCounts;
 use headwater_runtime::spool::Depth;
 use serde_json::{Value, json};
 
@@ -20,6 +21,7 @@ struct Line {
     lag: Option<u64>,
     quarantined: Option<u64>,
     late: Option<u64>,
+    changes: Option<ChangeCounts>,
 }
 
 pub(crate) async fn execute(look: &Look, now: DateTime<Utc>, output: &Output) -> Result<Exit> {
@@ -51,6 +53,7 @@ async fn lines(look: &Look) -> Result<Vec<Line>> {
             lag: look.lag(dataset).await?,
             quarantined: rows(look.state(&dataset.name.quarantine()).await?),
             late: rows(look.state(&dataset.name.late()).await?),
+            changes: look.changes(&dataset.name).await?,
         });
     }
     Ok(lines)
@@ -84,7 +87,8 @@ fn rows(lines: &[Line], now: DateTime<Utc>) -> Rows {
         let changed = line.state.as_ref()?.changed?;
         u64::try_from((now - changed).num_seconds().max(0)).ok()
     };
-    Listing::default()
+    let changes = |read: fn(&ChangeCounts) -> u64| lines.iter().map(move |line| line.changes.as_ref().map(read));
+    let listing = Listing::default()
         .text("dataset", lines.iter().map(|line| Some(&line.dataset)))
         .text("layer", lines.iter().map(|line| line.layer))
         .text("kind", lines.iter().map(|line| Some(words(line.kind))))
@@ -95,7 +99,15 @@ fn rows(lines: &[Line], now: DateTime<Utc>) -> Rows {
         .age("changed", lines.iter().map(age))
         .number("behind", lines.iter().map(|line| line.lag))
         .number("quarantined", lines.iter().map(|line| line.quarantined))
-        .number("late", lines.iter().map(|line| line.late))
+        .number("late", lines.iter().map(|line| line.late));
+    if lines.iter().all(|line| line.changes.is_none()) {
+        return listing.rows();
+    }
+    listing
+        .number("upserted", changes(|counts| counts.upserted))
+        .number("deleted", changes(|counts| counts.deleted))
+        .number("stale", changes(|counts| counts.stale))
+        .number("tombstones", changes(|counts| counts.tombstones))
         .rows()
 }
 
@@ -123,7 +135,7 @@ fn document(look: &Look, lines: &[Line], depths: &[(String, Option<Depth>)]) -> 
 
 fn dataset(line: &Line) -> Value {
     let state = line.state.as_ref();
-    json!({
+    let mut document = json!({
         "dataset": line.dataset,
         "layer": line.layer,
         "kind": line.kind,
@@ -135,5 +147,9 @@ fn dataset(line: &Line) -> Value {
         "versions_behind": line.lag,
         "quarantined": line.quarantined,
         "late": line.late,
-    })
+    });
+    if let Some(changes) = line.changes {
+        document["changes"] = json!(changes);
+    }
+    document
 }

@@ -50,3 +50,31 @@ AS SELECT origin, date_trunc('hour', hour) AS hour, wind_speed, precip, visib,
                WHEN precip > 0 THEN 'wet'
                ELSE 'fair' END AS sky
 FROM weather;
+
+-- Changes of rows, in whatever order they come: the last state of each flight. An event tells some columns; the
+-- others stay as they are.
+CREATE OR REFRESH STREAMING TABLE silver_flights
+COMMENT 'Each flight as it is now';
+
+CREATE FLOW flight_changes AS AUTO CDC INTO silver_flights
+FROM STREAM movements
+KEYS (flight_id)
+IGNORE NULL UPDATES
+SEQUENCE BY sequence
+COLUMNS * EXCEPT (event_id, sequence);
+
+-- Every state: where each plane was, from when to when. A plane that lands where it is makes no new state.
+CREATE TEMPORARY VIEW landings
+AS SELECT tailnum, dest AS airport, event_time
+FROM STREAM movements
+WHERE event = 'arrived';
+
+CREATE OR REFRESH STREAMING TABLE silver_planes_history
+COMMENT 'Where each plane was, from __START_AT to before __END_AT';
+
+CREATE FLOW plane_changes AS AUTO CDC INTO silver_planes_history
+FROM STREAM landings
+KEYS (tailnum)
+SEQUENCE BY event_time
+COLUMNS (tailnum, airport)
+STORED AS SCD TYPE 2;
