@@ -98,6 +98,7 @@ def test_a_process_stays_warm_and_its_log_is_framed(tmp_path):
             assert 4 < document["left"] <= 5
             assert log[:3] == [f"START RequestId: r{count} Version: $LATEST", f"line {count}", f"END RequestId: r{count}"]
             assert log[3].startswith(f"REPORT RequestId: r{count}\tDuration: ") and len(log) == 4
+            assert ("\tInit Duration: " in log[3]) == (count == 1)
 
 
 def test_the_environment_is_lambdas_and_not_the_parents(tmp_path, monkeypatch):
@@ -153,7 +154,7 @@ def test_too_much_memory_ends_the_process(tmp_path):
     with Function(tmp_path, seconds=30) as function:
         document, is_error, log = function.invoke("eat")
         assert (document["errorType"], is_error) == ("Runtime.OutOfMemory", True)
-        assert int(log[-1].rsplit(" ", 2)[1]) > 128
+        assert int(log[-1].partition("Max Memory Used: ")[2].split()[0]) > 128
         assert function.invoke("answer")[0]["count"] == 1
 
 

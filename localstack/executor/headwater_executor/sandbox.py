@@ -47,6 +47,7 @@ class Sandbox:
         (self._folder / "tmp").mkdir()
         self._output = self._folder / "output.log"
         self._read_to = 0
+        self._started_in: float | None = None
         self._stopped = threading.Event()
         self._process: Process | None = None
         self._interface: Interface | None = None
@@ -68,6 +69,7 @@ class Sandbox:
     def start(self) -> None:
         """Starts the program, and waits until it asks for its first invocation. Raises `StartFailed`."""
         self._interface = Interface()
+        begun = time.monotonic()
         environment = self._environment | {"AWS_LAMBDA_RUNTIME_API": self._interface.address}
         self._process = Process(self.code / "bootstrap", environment, self._output)
         last = time.monotonic() + max(SHORTEST_START, self.limits.seconds)
@@ -81,6 +83,7 @@ class Sandbox:
         if failure is not None:
             self._end()
             raise StartFailed(failure, self.new_output())
+        self._started_in = time.monotonic() - begun
 
     def invoke(self, request: Request) -> tuple[Answer, str]:
         """The answer, and what was logged: as on Lambda, with lines of the platform around the function's own."""
@@ -133,10 +136,12 @@ class Sandbox:
 
     def _framed(self, request: Request, lines: str, begun: float, peak: int) -> str:
         millis = (time.monotonic() - begun) * 1000
+        start = "" if self._started_in is None else f"\tInit Duration: {self._started_in * 1000:.2f} ms"
+        self._started_in = None
         return (
             f"START RequestId: {request.id} Version: {self.version}\n{lines}END RequestId: {request.id}\n"
             f"REPORT RequestId: {request.id}\tDuration: {millis:.2f} ms\tBilled Duration: {int(millis) + 1} ms\t"
-            f"Memory Size: {self.limits.mib} MB\tMax Memory Used: {peak} MB\n"
+            f"Memory Size: {self.limits.mib} MB\tMax Memory Used: {peak} MB{start}\n"
         )
 
     def new_output(self) -> str:
