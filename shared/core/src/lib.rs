@@ -19,6 +19,7 @@ pub mod invariants;
 pub mod model;
 pub mod name;
 pub mod nearest;
+pub mod notices;
 pub mod project;
 pub mod provenance;
 pub mod refresh;

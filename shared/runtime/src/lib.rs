@@ -8,9 +8,11 @@ pub mod error;
 pub mod function;
 pub mod lambda;
 pub mod local;
+mod log;
 pub mod replay;
 pub mod spool;
 pub mod sqs;
 pub mod telemetry;
+mod work;
 
 pub use error::{Result, RuntimeError};

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use serde::de::{Error, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 
-use super::error::EventError;
 use super::queue::{QueueBatch, Record};
 use crate::name::DatasetName;
+use crate::notices::EventError;
 
 /// Why Lambda invoked a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl Invocation {
 impl<'de> Deserialize<'de> for Invocation {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let document = Document::deserialize(deserializer);
-        let document = document.map_err(|_| D::Error::custom("the document is not as AWS sends it"))?;
+        let document = document.map_err(|_| D::Error::custom("the document is not as the cloud sends it"))?;
         Self::try_from(document).map_err(D::Error::custom)
     }
 }

@@ -8,26 +8,16 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
-use super::error::EventError;
+use crate::notices::{EventError, NoticeBatch, StoredObject};
+use crate::trigger::Message;
 
 /// SNS may wrap what SNS wrapped; nobody means more than that.
 const MAX_WRAPPINGS: usize = 2;
 
-/// An object that was stored.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct StoredObject {
-    /// Its bucket.
-    pub bucket: String,
-    /// Its key, decoded.
-    pub key: String,
-}
-
-impl StoredObject {
-    /// `s3://<bucket>/<key>`, the key as it is.
-    #[must_use]
-    pub fn url(&self) -> String {
-        format!("s3://{}/{}", self.bucket, self.key)
-    }
+/// Reads each message of a batch.
+#[must_use]
+pub fn read_notices(messages: &[Message]) -> NoticeBatch {
+    messages.iter().map(|message| (message.id.clone(), stored_objects(&message.body))).collect()
 }
 
 /// The objects that a notice says were stored, in its order; none for S3's test event, and for
@@ -68,7 +58,7 @@ fn from_s3(records: Vec<S3Record<'_>>) -> Result<Vec<StoredObject>, EventError> 
         let spaced = object.key.replace('+', " ");
         let key = percent_decode_str(&spaced).decode_utf8();
         let key = key.map_err(|_| EventError::record(index, "s3.object.key"))?.into_owned();
-        objects.push(StoredObject { bucket: bucket.name.into_owned(), key });
+        objects.push(stored(&bucket, key));
     }
     Ok(objects)
 }
@@ -79,7 +69,11 @@ fn from_event_bridge(kind: Option<&str>, detail: Option<Entity<'_>>) -> Result<V
         return Ok(Vec::new());
     }
     let Entity { bucket, object } = detail.ok_or_else(|| EventError::Field { place: "detail".to_owned() })?;
-    Ok(vec![StoredObject { bucket: bucket.name.into_owned(), key: object.key.into_owned() }])
+    Ok(vec![stored(&bucket, object.key.into_owned())])
+}
+
+fn stored(bucket: &Bucket<'_>, key: String) -> StoredObject {
+    StoredObject { root: format!("s3://{}", bucket.name), key }
 }
 
 #[derive(Debug, Deserialize)]

@@ -11,8 +11,8 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::batch::BatchResponse;
-use super::error::EventError;
 use super::sqs::delivery::{Delivery, KEPT, coming_again};
+use crate::notices::EventError;
 use crate::trigger::Message;
 
 /// Messages of one queue.

@@ -6,7 +6,6 @@
 
 mod answer;
 mod drain;
-mod log;
 mod serve;
 mod settings;
 

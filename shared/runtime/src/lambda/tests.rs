@@ -15,12 +15,12 @@ use headwater_core::report::{FlowReport, Outcome, Report, Retry};
 use headwater_core::trigger::{Cause, Message, Trigger};
 use serde_json::{Value, json};
 
-use super::answer::last_moment;
 use super::*;
 use crate::error::RuntimeError;
 use crate::function::FunctionKind;
 use crate::spool::NewMessage;
 use crate::sqs::tests::fake::{Fault, Server};
+use crate::work::last_moment;
 
 fn pipeline() -> Pipeline {
     let file = SourceFile::new("pipeline.yml", "name: p\nstorage: lake\n");

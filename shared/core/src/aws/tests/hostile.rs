@@ -3,8 +3,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::aws::Invocation;
-use crate::aws::batch::NoticeBatch;
-use crate::aws::notice::stored_objects;
+use crate::aws::notice::{read_notices, stored_objects};
 
 const SECRET: &str = "hunter2";
 const DOCUMENTS: [&str; 7] = [STANDARD, FIFO, SCHEDULED, CREATED, TEST, EVENT_BRIDGE, SNS];
@@ -75,7 +74,7 @@ proptest! {
         for complaint in complaints(text.as_bytes()) {
             prop_assert!(!complaint.contains(SECRET), "{}", complaint);
         }
-        let batch = NoticeBatch::read(&[message("1", &text)]);
+        let batch = read_notices(&[message("1", &text)]);
         prop_assert_eq!(batch.notices.len() + batch.unreadable.len(), 1);
     }
 

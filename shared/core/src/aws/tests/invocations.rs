@@ -1,8 +1,9 @@
 use super::*;
+use crate::aws::Invocation;
 use crate::aws::batch::BatchResponse;
-use crate::aws::{EventError, Invocation};
 use crate::error::ErrorKind;
 use crate::name::DatasetName;
+use crate::notices::EventError;
 
 fn read(document: &str) -> Result<Invocation, EventError> {
     Invocation::read(document.as_bytes())

@@ -1,15 +1,15 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::aws::EventError;
-use crate::aws::batch::{BatchResponse, NoticeBatch};
-use crate::aws::commit::{StoredCommit, coalesce};
-use crate::aws::notice::{StoredObject, stored_objects};
+use crate::aws::batch::BatchResponse;
+use crate::aws::notice::{read_notices, stored_objects};
 use crate::diagnostic::SourceFile;
 use crate::error::ErrorKind;
 use crate::graph::build;
 use crate::model::Pipeline;
 use crate::name::{DatasetName, FlowName};
+use crate::notices::commit::{StoredCommit, coalesce};
+use crate::notices::{EventError, NoticeBatch, StoredObject};
 use crate::project::parse;
 use crate::report::{FlowReport, Outcome, Report, Retry};
 
@@ -22,7 +22,7 @@ fn wrap(message: &str) -> String {
 }
 
 fn commit(key: &str) -> Option<(String, u64)> {
-    let object = StoredObject { bucket: "lake".to_owned(), key: key.to_owned() };
+    let object = StoredObject { root: "s3://lake".to_owned(), key: key.to_owned() };
     StoredCommit::of(&object).map(|commit| (commit.table.to_string(), commit.version))
 }
 
@@ -119,11 +119,15 @@ fn batch() -> NoticeBatch {
         message("test", TEST),
         message("poison", "{\"Records\": [{\"secret\": 1}]}"),
     ];
-    NoticeBatch::read(&messages)
+    read_notices(&messages)
 }
 
-fn failed(response: &BatchResponse) -> Vec<&str> {
-    response.batch_item_failures.iter().map(|failure| failure.item_identifier.as_str()).collect()
+fn failed_commits(report: &Report) -> Vec<String> {
+    batch().failed_commits(report, &pipeline()).into_iter().map(str::to_owned).collect()
+}
+
+fn failed_files(report: &Report) -> Vec<String> {
+    batch().failed_files(report).into_iter().map(str::to_owned).collect()
 }
 
 fn pipeline() -> Pipeline {
@@ -159,21 +163,21 @@ fn many_notices_of_one_table_wake_it_once() {
 #[test]
 fn a_notice_comes_again_when_its_table_was_not_read() {
     let settled = report(&[("from_a", Outcome::Committed { version: 1 }), ("from_b", Outcome::NothingNew)]);
-    assert_eq!(failed(&batch().commits_response(&settled, &pipeline())), ["poison"]);
+    assert_eq!(failed_commits(&settled), ["poison"]);
     let lost = report(&[("from_a", Outcome::AlreadyApplied), ("from_b", retryable())]);
-    assert_eq!(failed(&batch().commits_response(&lost, &pipeline())), ["b", "both", "poison"]);
+    assert_eq!(failed_commits(&lost), ["b", "both", "poison"]);
     let kind = ErrorKind::Data;
     let wrong = report(&[("from_a", Outcome::Failed { kind, message: String::new() })]);
-    assert_eq!(failed(&batch().commits_response(&wrong, &pipeline())), ["a", "again", "both", "poison"]);
+    assert_eq!(failed_commits(&wrong), ["a", "again", "both", "poison"]);
     let unheard = report(&[("unheard", retryable())]);
-    assert_eq!(failed(&batch().commits_response(&unheard, &pipeline())), ["a", "again", "b", "both", "poison"]);
+    assert_eq!(failed_commits(&unheard), ["a", "again", "b", "both", "poison"]);
 }
 
 #[test]
 fn notices_of_files_come_again_when_a_flow_could_not_land_them() {
-    assert_eq!(failed(&batch().files_response(&report(&[("a", Outcome::NothingNew)]))), ["poison"]);
+    assert_eq!(failed_files(&report(&[("a", Outcome::NothingNew)])), ["poison"]);
     let all = ["a", "again", "b", "both", "data", "poison"];
-    assert_eq!(failed(&batch().files_response(&report(&[("a", retryable())]))), all);
+    assert_eq!(failed_files(&report(&[("a", retryable())])), all);
 }
 
 #[test]
@@ -201,7 +205,7 @@ proptest! {
     fn any_key_survives_its_encoding(key in "\\PC{0,40}", plus: bool) {
         let document = notice(&[&encode(&key, plus)]);
         let objects = stored_objects(document.as_bytes()).unwrap();
-        prop_assert_eq!(objects, [StoredObject { bucket: "lake".to_owned(), key }]);
+        prop_assert_eq!(objects, [StoredObject { root: "s3://lake".to_owned(), key }]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use crate::error::ErrorKind;
 
-/// Why a document isn't what AWS hands over. Quotes nothing of the document: it may be anybody's data.
+/// Why a document isn't what a cloud hands over. Quotes nothing of the document: it may be anybody's data.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum EventError {
     /// It isn't JSON, or is cut short.
@@ -16,15 +16,15 @@ pub enum EventError {
         /// From 1; 0 for the end of a line before.
         column: usize,
     },
-    /// It is JSON, and something in it has another type than AWS gives it.
-    #[error("the document is not as AWS sends it (line {line}, column {column})")]
+    /// It is JSON, and something in it has another type than the cloud gives it.
+    #[error("the document is not as the cloud sends it (line {line}, column {column})")]
     Malformed {
         /// From 1.
         line: usize,
         /// From 1.
         column: usize,
     },
-    /// A part that AWS always sends is missing, or has a value that can't be.
+    /// A part that the cloud always sends is missing, or has a value that can't be.
     #[error("`{place}` is missing or can't be read")]
     Field {
         /// The path in the document, such as `Records[3].messageId`.
@@ -50,7 +50,7 @@ impl EventError {
     }
 
     /// A part of one record of a document.
-    pub(super) fn record(index: usize, field: &str) -> Self {
+    pub(crate) fn record(index: usize, field: &str) -> Self {
         Self::Field { place: format!("Records[{index}].{field}") }
     }
 }

@@ -6,7 +6,7 @@ use headwater_core::error::ErrorKind;
 use headwater_core::report::{FlowReport, Outcome, Report};
 
 /// Logs each flow that had something to do, and each item that has to come again.
-pub(super) fn report(report: &Report) {
+pub(crate) fn report(report: &Report) {
     report.flows.iter().for_each(flow);
     if let Some(first) = report.retry.first() {
         tracing::warn!(items = report.retry.len(), item = first.item, "items have to come again");

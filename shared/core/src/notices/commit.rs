@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::notice::StoredObject;
+use super::StoredObject;
 use crate::commit::entry_version;
 use crate::name::{DatasetName, Layer};
 
