@@ -7,6 +7,7 @@
 
 pub mod aggregate;
 pub mod aws;
+pub mod azure;
 pub mod batch;
 pub mod cdc;
 pub mod check;

@@ -1,0 +1,104 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::azure::HubBatch;
+use crate::trigger::MessageBatch;
+
+fn batch(document: &Value, function: &Function) -> HubBatch {
+    match read(document, function).unwrap() {
+        Invocation::Events(batch) => batch,
+        other => panic!("no events: {other:?}"),
+    }
+}
+
+fn messages(document: &Value) -> MessageBatch {
+    batch(document, &function(TriggerKind::EventHub)).into_batch("flights".to_owned())
+}
+
+#[test]
+fn events_are_known_by_where_they_stand() {
+    insta::assert_debug_snapshot!("hub", messages(&hub_document()));
+}
+
+#[test]
+fn values_may_be_encoded_once_twice_or_not_at_all() {
+    let expected = messages(&hub_document());
+    let mut plain = hub_document();
+    let mut twice = hub_document();
+    for part in ["Data", "Metadata"] {
+        for value in plain[part].as_object_mut().unwrap().values_mut().filter(|value| value.is_string()) {
+            *value = serde_json::from_str(value.as_str().unwrap()).unwrap();
+        }
+        for value in twice[part].as_object_mut().unwrap().values_mut() {
+            *value = encoded(value);
+        }
+    }
+    assert_eq!(messages(&plain), expected);
+    assert_eq!(messages(&twice), expected);
+    let camel = hub_document().to_string().replace("PartitionContext", "partitionContext");
+    let camel = camel.replace("EventHubName", "eventHubName").replace("SequenceNumberArray", "sequenceNumberArray");
+    assert_eq!(messages(&serde_json::from_str(&camel).unwrap()), expected);
+}
+
+#[test]
+fn an_event_that_comes_again_has_the_same_id_and_one_of_a_hub_made_anew_another() {
+    let id = |document: &Value| messages(document).messages[0].id.clone();
+    assert_eq!(id(&hub_document()), id(&hub_document()));
+    let anew = hub_document().to_string().replace("10:00:00.123Z", "11:00:00.123Z");
+    assert_ne!(id(&hub_document()), id(&serde_json::from_str(&anew).unwrap()));
+    assert!(messages(&hub_document()).messages.iter().all(|message| message.receive_count > 1), "it is looked up");
+}
+
+#[test]
+fn what_a_batch_lacks_is_named_by_its_place() {
+    let cases = [
+        ("PartitionContext", Value::Null, "Metadata.PartitionContext"),
+        ("PartitionContext", json!({"PartitionId": "1"}), "Metadata.PartitionContext.EventHubName"),
+        ("PartitionContext", json!({"EventHubName": "h"}), "Metadata.PartitionContext.PartitionId"),
+        ("SequenceNumberArray", Value::Null, "Metadata.SequenceNumberArray"),
+        ("SequenceNumberArray", json!([1]), "Metadata.SequenceNumberArray"),
+        ("SequenceNumberArray", json!([1, 1.5]), "Metadata.SequenceNumberArray[1]"),
+        ("SequenceNumberArray", json!(["9223372036854775808", 1]), "Metadata.SequenceNumberArray[0]"),
+        ("EnqueuedTimeUtcArray", json!(["yesterday", "today"]), "Metadata.EnqueuedTimeUtcArray[0]"),
+        ("OffsetArray", json!(["1", "2", "3"]), "Metadata.OffsetArray"),
+    ];
+    for (field, value, place) in cases {
+        let mut document = hub_document();
+        document["Metadata"][field] = value;
+        let error = read(&document, &function(TriggerKind::EventHub)).unwrap_err();
+        assert_eq!(error, EventError::Field { place: place.to_owned() });
+    }
+    for item in [json!([]), json!("[]"), json!({}), json!("text"), Value::Null] {
+        let mut document = hub_document();
+        document["Data"]["item"] = item;
+        assert!(read(&document, &function(TriggerKind::EventHub)).is_err());
+    }
+    let error = read(&hub_document(), &binary()).unwrap_err();
+    assert_eq!(error, EventError::Field { place: "Data.item[0]".to_owned() }, "it isn't Base64");
+}
+
+proptest! {
+    #[test]
+    fn any_body_survives_the_hosts_encoding(bodies in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 1..5)) {
+        let numbers: Vec<_> = (0..bodies.len()).collect();
+        let times = vec!["2026-11-21T10:00:00Z"; bodies.len()];
+        let texts: Vec<_> = bodies.iter().map(in_base64).collect();
+        let document = json!({
+            "Data": {"item": encoded(&json!(texts))},
+            "Metadata": {
+                "PartitionContext": {"PartitionId": "0", "EventHubName": "h"},
+                "SequenceNumberArray": encoded(&json!(numbers)),
+                "EnqueuedTimeUtcArray": encoded(&json!(times)),
+            },
+        });
+        let read: Vec<_> = batch(&document, &binary()).events.into_iter().map(|event| event.body.to_vec()).collect();
+        prop_assert_eq!(read, bodies);
+    }
+
+    #[test]
+    fn a_body_that_is_text_stays_as_it_is(body in "\\PC{0,30}") {
+        let mut document = hub_document();
+        document["Data"]["item"] = encoded(&json!([body, "x"]));
+        prop_assert_eq!(&messages(&document).messages[0].body[..], body.as_bytes());
+    }
+}
