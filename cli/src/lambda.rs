@@ -17,7 +17,7 @@ use crate::project;
 
 /// What is logged unless the environment says otherwise. Delta's libraries call a table that isn't there yet an error, and a binary column worth a
 /// warning at each write.
-const LEVEL: &str = "warn,buoyant_kernel=off,deltalake_core::writer=error,headwater_runtime=info";
+pub(crate) const LEVEL: &str = "warn,buoyant_kernel=off,deltalake_core::writer=error,headwater_runtime=info";
 
 /// Whether Lambda started the program.
 pub(crate) fn is_bootstrap(program: Option<OsString>) -> bool {

@@ -1,6 +1,7 @@
 //! The `headwater` command: Headwater's five functions in one process, and tools to look at a lake.
 
 mod args;
+mod azure;
 mod commands;
 mod failure;
 mod host;
@@ -10,6 +11,7 @@ mod output;
 mod project;
 mod render;
 
+use std::pin::Pin;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -21,7 +23,10 @@ use crate::output::Output;
 
 fn main() -> ExitCode {
     if lambda::is_bootstrap(std::env::args_os().next()) {
-        return function();
+        return function(Box::pin(lambda::execute()));
+    }
+    if azure::is_handler(std::env::args_os().count()) {
+        return function(Box::pin(azure::execute()));
     }
     let arguments = Arguments::parse();
     let output = Output::new(&arguments);
@@ -39,9 +44,9 @@ fn main() -> ExitCode {
     ExitCode::from(exit as u8)
 }
 
-/// The program as a function of Lambda; it ends only when it can't go on.
-fn function() -> ExitCode {
-    match commands::wait(Box::pin(lambda::execute())) {
+/// The program as functions of a cloud; it ends when it is told to, or can't go on.
+fn function(serve: Pin<Box<dyn Future<Output = failure::Result<()>>>>) -> ExitCode {
+    match commands::wait(serve) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             tracing::error!(%failure, "the function can't run");

@@ -3,12 +3,14 @@
 //! The only crate that knows where triggers come from. It knows nothing of tables: functions are
 //! handed to a host as handlers.
 
+pub mod azure;
 pub mod config;
 pub mod error;
 pub mod function;
 pub mod lambda;
 pub mod local;
 mod log;
+mod pairs;
 pub mod replay;
 pub mod spool;
 pub mod sqs;

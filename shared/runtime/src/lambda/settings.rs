@@ -7,6 +7,7 @@ use headwater_core::batch::Limits;
 
 use crate::error::{Result, RuntimeError};
 use crate::function::FunctionKind;
+use crate::pairs::sources;
 
 /// Lambda's variable with the function's handler, which is the name of one of the five functions.
 const HANDLER: &str = "_HANDLER";
@@ -47,23 +48,13 @@ impl Settings {
             let names = FunctionKind::ALL.map(FunctionKind::name).join(", ");
             setting(HANDLER, format!("`{handler}` is no function; the handler is one of {names}"))
         })?;
-        let pairs = text(QUEUES).into_iter().flat_map(|pairs| pairs.split(','));
-        let queues = pairs.map(pair).collect::<Result<_>>()?;
+        let queues = sources(QUEUES, text(QUEUES), "queue")?;
         let number = |name: &str| text(name).map(|value| whole(name, value)).transpose();
         let (bytes, messages) = (number(DRAIN_BYTES)?, number(DRAIN_MESSAGES)?);
         let items = messages.map_or(MESSAGES, |messages| usize::try_from(messages).unwrap_or(usize::MAX));
         let drain = bytes.filter(|bytes| *bytes > 0).map(|bytes| Limits { items, bytes });
         Ok(Self { function, project: PathBuf::from(text(PROJECT).unwrap_or("pipeline")), queues, drain })
     }
-}
-
-/// The queue and its source.
-fn pair(text: &str) -> Result<(String, String)> {
-    let (source, queue) = text.split_once('=').map(|(source, queue)| (source.trim(), queue.trim())).unwrap_or_default();
-    if source.is_empty() || queue.is_empty() {
-        return Err(setting(QUEUES, format!("`{}` is no pair; write `<source>=<queue name>`", text.trim())));
-    }
-    Ok((queue.to_owned(), source.to_owned()))
 }
 
 fn whole(name: &str, text: &str) -> Result<u64> {

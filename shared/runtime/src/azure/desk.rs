@@ -1,0 +1,159 @@
+//! The desk of one function: invocations wait at it, and those that wait together are worked on together.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use chrono::{DateTime, Utc};
+use headwater_core::azure::{HubBatch, Invocation};
+use headwater_core::batch::{Limits, next_batch};
+use headwater_core::notices::{NoticeBatch, StoredObject};
+use headwater_core::trigger::MessageBatch;
+use tokio::sync::{mpsc, oneshot};
+use tracing::Instrument;
+
+use super::settings::HUBS;
+use crate::error::RuntimeError;
+use crate::function::Handler;
+use crate::work::{Work, last_moment};
+
+/// What is worked on together at most. A commit is worth it from a few megabytes on, and all of it is in memory.
+const TOGETHER: Limits = Limits { items: 64, bytes: 8 << 20 };
+
+/// An invocation that waits for its answer.
+#[derive(Debug)]
+pub(super) struct Job {
+    /// The host's id of it.
+    pub id: String,
+    /// What was asked for.
+    pub invocation: Invocation,
+    /// Bytes of its document.
+    pub bytes: u64,
+    /// When the host gives up.
+    pub end: DateTime<Utc>,
+    /// The answer; an error makes the host hand it over again.
+    pub answer: oneshot::Sender<Result<(), String>>,
+}
+
+/// One function at work, and the source that each hub is bound to.
+#[derive(Debug)]
+pub(super) struct Desk<'a, H> {
+    pub work: Work<'a, H>,
+    pub hubs: &'a BTreeMap<String, String>,
+}
+
+/// The end of an invocation: its id, and where it is answered.
+type Waiting = (String, oneshot::Sender<Result<(), String>>);
+
+impl<H: Handler> Desk<'_, H> {
+    /// Answers invocations until nobody can send one any more.
+    pub(super) async fn serve(&self, mut jobs: mpsc::UnboundedReceiver<Job>) {
+        let mut waiting = VecDeque::new();
+        while let Some(job) = jobs.recv().await {
+            waiting.push_back(job);
+            while !waiting.is_empty() {
+                waiting.extend(std::iter::from_fn(|| jobs.try_recv().ok()));
+                let sizes: Vec<u64> = waiting.iter().map(|job: &Job| job.bytes).collect();
+                let batch = waiting.drain(..next_batch(&sizes, TOGETHER)).collect();
+                self.answer(batch).await;
+            }
+        }
+    }
+
+    /// Works for those whose host still waits.
+    async fn answer(&self, jobs: Vec<Job>) {
+        let now = Utc::now();
+        let (jobs, late): (Vec<Job>, Vec<Job>) =
+            jobs.into_iter().partition(|job| last_moment(now, job.end) > now && !job.answer.is_closed());
+        for Job { answer, .. } in late {
+            settle(answer, Err("it waited for too long".to_owned()));
+        }
+        let Some(end) = jobs.iter().map(|job| job.end).min() else { return };
+        let ids = jobs.iter().map(|job| job.id.as_str()).collect::<Vec<_>>().join(",");
+        let span = tracing::info_span!("invocation", invocation_id = ids, function = self.work.kind.name());
+        self.sort(jobs, last_moment(now, end)).instrument(span).await;
+    }
+
+    /// Work of the same sort is done at once.
+    async fn sort(&self, jobs: Vec<Job>, deadline: DateTime<Utc>) {
+        let (mut notices, mut events, mut timers) = (Vec::new(), Vec::new(), Vec::new());
+        for Job { id, invocation, answer, .. } in jobs {
+            match invocation {
+                Invocation::Notice(objects) => notices.push(((id, answer), objects)),
+                Invocation::Events(batch) => events.push(((id, answer), batch)),
+                Invocation::Timer => timers.push(answer),
+            }
+        }
+        if !notices.is_empty() {
+            self.notices(notices, deadline).await;
+        }
+        if !events.is_empty() {
+            self.events(events, deadline).await;
+        }
+        if !timers.is_empty() {
+            let done = self.work.timer(Vec::new(), deadline).await;
+            let done = done.map_err(|error| {
+                tracing::error!(%error, "the invocation failed");
+                error.to_string()
+            });
+            timers.into_iter().for_each(|answer| settle(answer, done.clone()));
+        }
+    }
+
+    async fn notices(&self, notices: Vec<(Waiting, Vec<StoredObject>)>, deadline: DateTime<Utc>) {
+        let (waiting, objects): (Vec<_>, Vec<_>) = notices.into_iter().unzip();
+        let ids = waiting.iter().map(|(id, _)| id.clone());
+        let batch: NoticeBatch = ids.zip(objects.into_iter().map(Ok)).collect();
+        let failed = self.work.notices(&batch, deadline).await;
+        for (id, answer) in waiting {
+            settle(answer, if failed.contains(id.as_str()) { Err(UNDONE.to_owned()) } else { Ok(()) });
+        }
+    }
+
+    /// Events of a source are landed in one commit, whichever partitions they are of.
+    async fn events(&self, events: Vec<(Waiting, HubBatch)>, deadline: DateTime<Utc>) {
+        let mut sources: BTreeMap<String, (Vec<_>, Option<MessageBatch>)> = BTreeMap::new();
+        for ((_, answer), batch) in events {
+            let Some(source) = self.hubs.get(&batch.hub) else {
+                let error = unbound(&batch.hub);
+                tracing::error!(%error, "the invocation failed");
+                settle(answer, Err(error.to_string()));
+                continue;
+            };
+            let batch = batch.into_batch(source.clone());
+            let (waiting, joined) = sources.entry(source.clone()).or_default();
+            waiting.push((batch.messages.iter().map(|message| message.id.clone()).collect::<BTreeSet<_>>(), answer));
+            match joined {
+                None => *joined = Some(batch),
+                Some(joined) => join(joined, batch),
+            }
+        }
+        for (waiting, batch) in sources.into_values() {
+            let Some(batch) = batch else { continue };
+            let report = self.work.events(batch, deadline).await;
+            for (ids, answer) in waiting {
+                let failed = report.retry.iter().any(|retry| ids.contains(&retry.item));
+                settle(answer, if failed { Err(UNDONE.to_owned()) } else { Ok(()) });
+            }
+        }
+    }
+}
+
+const UNDONE: &str = "it could not be done; the log says why";
+
+/// The host hands over an event twice when a partition changes hands; it is one event.
+fn join(joined: &mut MessageBatch, batch: MessageBatch) {
+    let known: BTreeSet<_> = joined.messages.iter().map(|message| message.id.clone()).collect();
+    joined.messages.extend(batch.messages.into_iter().filter(|message| !known.contains(&message.id)));
+    joined.received_at = joined.received_at.min(batch.received_at);
+}
+
+/// A host that has gone asks again.
+fn settle(answer: oneshot::Sender<Result<(), String>>, done: Result<(), String>) {
+    if answer.send(done).is_err() {
+        tracing::warn!("nobody waits for an answer any more");
+    }
+}
+
+fn unbound(hub: &str) -> RuntimeError {
+    let problem = format!("no source is bound to hub `{hub}`; write `<source>={hub}`");
+    RuntimeError::Setting { name: HUBS.to_owned(), problem }
+}

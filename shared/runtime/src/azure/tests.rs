@@ -1,0 +1,197 @@
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use headwater_core::azure::{HubBatch, HubEvent, Invocation, TriggerKind};
+use headwater_core::diagnostic::SourceFile;
+use headwater_core::error::ErrorKind;
+use headwater_core::graph::build;
+use headwater_core::model::Pipeline;
+use headwater_core::name::{DatasetName, FlowName};
+use headwater_core::notices::StoredObject;
+use headwater_core::project::parse;
+use headwater_core::report::{FlowReport, Outcome, Report, Retry};
+use headwater_core::trigger::{Cause, Trigger};
+use serde_json::json;
+use tokio::sync::{mpsc, oneshot};
+
+use super::desk::{Desk, Job};
+use super::*;
+use crate::error::RuntimeError;
+use crate::function::FunctionKind;
+use crate::work::Work;
+
+fn pipeline() -> Pipeline {
+    let file = SourceFile::new("pipeline.yml", "name: p\nstorage: lake\n");
+    let project = parse(&file, &BTreeMap::new()).project.unwrap();
+    let sql = "CREATE STREAMING TABLE raw AS SELECT * FROM STREAM read_files('a', format => 'csv', schema => 'n INT');
+               CREATE STREAMING TABLE clean AS SELECT * FROM STREAM(raw);";
+    let built = build(&project, &[SourceFile::new("p.sql", sql)]);
+    built.pipeline.unwrap_or_else(|| panic!("{:?}", built.diagnostics))
+}
+
+fn commit(table: &str) -> Invocation {
+    let key = format!("bronze/{table}/_delta_log/{:020}.json", 1);
+    Invocation::Notice(vec![StoredObject { root: "az://lake".to_owned(), key }])
+}
+
+fn events(hub: &str, partition: &str, numbers: &[i64]) -> Invocation {
+    let event = |number: &i64| HubEvent {
+        sequence_number: *number,
+        offset: None,
+        enqueued_at: DateTime::<Utc>::UNIX_EPOCH,
+        partition_key: None,
+        body: "{}".into(),
+        properties: BTreeMap::new(),
+    };
+    let events = numbers.iter().map(event).collect();
+    Invocation::Events(HubBatch { hub: hub.to_owned(), partition: partition.to_owned(), events })
+}
+
+fn flow(name: &str, outcome: Outcome) -> Report {
+    let mut flow = FlowReport::new(FlowName::new(name), DatasetName::new(name), "commits");
+    flow.outcome = outcome;
+    Report { flows: vec![flow], retry: Vec::new() }
+}
+
+fn retryable() -> Outcome {
+    Outcome::Retryable { reason: "storage is out of reach".to_owned() }
+}
+
+/// Works on invocations that wait together, of a host that gives up after some seconds; the first has id `0`. Returns the answers
+/// and the triggers.
+async fn answer(
+    kind: FunctionKind,
+    invocations: Vec<(Invocation, i64)>,
+    reports: Vec<Report>,
+) -> (Vec<Result<(), String>>, Vec<Trigger>) {
+    let (reports, triggers) = (RefCell::new(reports.into_iter()), RefCell::new(Vec::new()));
+    let handler = |function: FunctionKind, trigger: Trigger| {
+        assert_eq!(function, kind);
+        triggers.borrow_mut().push(trigger);
+        std::future::ready(reports.borrow_mut().next().unwrap_or_default())
+    };
+    let hubs = BTreeMap::from([("flights-hub".to_owned(), "flights".to_owned())]);
+    let pipeline = pipeline();
+    let (sender, jobs) = mpsc::unbounded_channel();
+    let mut answers = Vec::new();
+    for (index, (invocation, seconds)) in invocations.into_iter().enumerate() {
+        let (answer, answered) = oneshot::channel();
+        let end = Utc::now() + TimeDelta::seconds(seconds);
+        sender.send(Job { id: index.to_string(), invocation, bytes: 1, end, answer }).unwrap();
+        answers.push(answered);
+    }
+    drop(sender);
+    let work = Work { kind, pipeline: &pipeline, handler: &handler };
+    Desk { work, hubs: &hubs }.serve(jobs).await;
+    let mut settled = Vec::new();
+    for answer in answers {
+        settled.push(answer.await.unwrap());
+    }
+    (settled, triggers.into_inner())
+}
+
+fn done(answers: &[Result<(), String>]) -> Vec<bool> {
+    answers.iter().map(Result::is_ok).collect()
+}
+
+#[tokio::test]
+async fn notices_that_wait_together_are_one_wake_up_and_come_again_one_by_one() {
+    let notices = ["raw", "raw", "elsewhere"].map(|table| (commit(table), 60)).to_vec();
+    let (answers, triggers) = answer(FunctionKind::Silver, notices, vec![flow("clean", retryable())]).await;
+    assert_eq!(done(&answers), [false, false, true]);
+    let tables = vec![DatasetName::new("elsewhere"), DatasetName::new("raw")];
+    assert_eq!(triggers.iter().map(|trigger| trigger.cause.clone()).collect::<Vec<_>>(), [Cause::Commits(tables)]);
+}
+
+#[tokio::test]
+async fn events_of_all_partitions_are_landed_together_each_once() {
+    let batches = vec![
+        (events("flights-hub", "0", &[1, 2]), 60),
+        (events("flights-hub", "1", &[1]), 60),
+        (events("flights-hub", "0", &[2, 3]), 60),
+        (events("other-hub", "0", &[1]), 60),
+    ];
+    let retry = vec![Retry { item: "flights-hub/0/3@0".to_owned(), reason: "later".to_owned() }];
+    let (answers, triggers) = answer(FunctionKind::BronzeEvents, batches, vec![Report { flows: vec![], retry }]).await;
+    assert_eq!(done(&answers), [true, true, false, false]);
+    assert!(answers[3].as_ref().unwrap_err().contains("<source>=other-hub"), "{:?}", answers[3]);
+    let [Trigger { cause: Cause::Messages(batch), deadline: Some(_) }] = &triggers[..] else { panic!("{triggers:?}") };
+    assert_eq!((batch.source.as_str(), batch.messages.len()), ("flights", 4));
+}
+
+#[tokio::test]
+async fn a_timer_fails_with_its_flows() {
+    let wrong = flow("clean", Outcome::Failed { kind: ErrorKind::Data, message: "`secret` is no number".to_owned() });
+    let (answers, _) =
+        answer(FunctionKind::Gold, vec![(Invocation::Timer, 60), (Invocation::Timer, 60)], vec![wrong]).await;
+    assert_eq!(done(&answers), [false, false]);
+    assert!(!answers[0].as_ref().unwrap_err().contains("secret"), "{answers:?}");
+    let (answers, triggers) =
+        answer(FunctionKind::Gold, vec![(Invocation::Timer, 60)], vec![flow("v", retryable())]).await;
+    assert_eq!((done(&answers), triggers.len()), (vec![true], 1));
+}
+
+#[tokio::test]
+async fn what_waited_for_too_long_is_not_begun() {
+    let notices = vec![(commit("raw"), 0), (commit("elsewhere"), 60)];
+    let (answers, triggers) = answer(FunctionKind::Silver, notices, Vec::new()).await;
+    assert_eq!(done(&answers), [false, true]);
+    assert_eq!(triggers[0].cause, Cause::Commits(vec![DatasetName::new("elsewhere")]));
+    let left = triggers[0].deadline.unwrap() - Utc::now();
+    assert!(left > TimeDelta::seconds(50) && left < TimeDelta::seconds(55), "{left}");
+}
+
+/// A function app with these functions, and what its settings are.
+fn settings(functions: &[(&str, &str)], variables: &[(&str, &str)]) -> Result<Settings, RuntimeError> {
+    let app = tempfile::tempdir().unwrap();
+    fs::write(app.path().join("host.json"), r#"{"functionTimeout": "00:10:00"}"#).unwrap();
+    for (name, trigger) in functions {
+        fs::create_dir(app.path().join(name)).unwrap();
+        let document = json!({"bindings": [{"type": trigger, "name": "item"}]}).to_string();
+        fs::write(app.path().join(name).join("function.json"), document).unwrap();
+    }
+    let mut environment: BTreeMap<String, String> =
+        variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    environment.insert("AzureWebJobsScriptRoot".to_owned(), app.path().display().to_string());
+    Settings::read(&environment)
+}
+
+#[test]
+fn the_app_says_which_functions_it_has() {
+    let functions =
+        [("silver", "queueTrigger"), ("silver-sweep", "timerTrigger"), ("bronze-events-2", "eventHubTrigger")];
+    let variables = [("FUNCTIONS_CUSTOMHANDLER_PORT", "7071"), ("HEADWATER_HUBS", "orders=hub-a, b=hub-b")];
+    let read = settings(&functions, &variables).unwrap();
+    let served: Vec<_> = read.functions.iter().map(|served| (served.kind, served.function.trigger)).collect();
+    let expected = [
+        (FunctionKind::BronzeEvents, TriggerKind::EventHub),
+        (FunctionKind::Silver, TriggerKind::Queue),
+        (FunctionKind::Silver, TriggerKind::Timer),
+    ];
+    assert_eq!(served, expected);
+    assert_eq!((read.port, read.timeout, read.hubs["hub-a"].as_str()), (7071, Some(TimeDelta::minutes(10)), "orders"));
+    assert!(read.project.ends_with("pipeline"));
+}
+
+#[test]
+fn a_wrong_app_is_told_with_what_would_be_right() {
+    const PORT: (&str, &str) = ("FUNCTIONS_CUSTOMHANDLER_PORT", "7071");
+    const SILVER: (&str, &str) = ("silver", "queueTrigger");
+    type Pairs = &'static [(&'static str, &'static str)];
+    let cases: [(Pairs, Pairs, &str); 7] = [
+        (&[SILVER], &[("FUNCTIONS_CUSTOMHANDLER_PORT", "x")], "no port"),
+        (&[SILVER], &[PORT, ("HEADWATER_HUBS", "hub")], "<source>=<hub name>"),
+        (&[], &[PORT], "headwater package azure"),
+        (&[("copper", "queueTrigger")], &[PORT], "bronze-events, bronze-files, silver"),
+        (&[("silverish", "queueTrigger")], &[PORT], "`silverish` is no function"),
+        (&[("gold", "queueTrigger")], &[PORT], "gold has another trigger"),
+        (&[("silver", "httpTrigger")], &[PORT], "function.json"),
+    ];
+    for (functions, variables, expected) in cases {
+        let error = settings(functions, variables).unwrap_err();
+        assert!(error.to_string().contains(expected), "{expected}: {error}");
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+    }
+}
