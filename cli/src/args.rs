@@ -6,6 +6,8 @@ use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::package::Architecture;
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
@@ -105,6 +107,10 @@ pub(crate) enum Command {
     Redrive(RedriveArguments),
     /// Rewrite small files as larger ones and make checkpoints
     Compact(CompactArguments),
+    /// Make what a cloud deploys: the program and the project in one zip
+    #[command(after_help = "Examples:\n  headwater package aws                              # builds the program\n  \
+                      headwater package aws --binary path/to/headwater   # takes one that is there")]
+    Package(PackageCommand),
     /// Print a completion script
     #[command(
         after_help = "Example:\n  headwater completion bash > ~/.local/share/bash-completion/completions/headwater"
@@ -242,6 +248,57 @@ pub(crate) struct RedriveArguments {
     /// Say what would be returned, and change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+/// Arguments of `package`.
+#[derive(Debug, Args)]
+pub(crate) struct PackageCommand {
+    /// Where it is deployed.
+    #[command(subcommand)]
+    pub(crate) cloud: PackageFor,
+}
+
+/// What is packaged for.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PackageFor {
+    /// For AWS Lambda, as infra/aws/template.yaml deploys it
+    Aws(PackageArguments),
+}
+
+/// Arguments of `package aws`.
+#[derive(Debug, Args)]
+pub(crate) struct PackageArguments {
+    /// Processor that the functions run on
+    #[arg(long, value_enum, default_value_t = Processor::X86_64)]
+    pub(crate) arch: Processor,
+    /// Folder for the zip
+    #[arg(long, short, value_name = "DIR", default_value = "dist")]
+    pub(crate) output: PathBuf,
+    /// Program to take, built for the processor and for glibc 2.34 or older
+    #[arg(long, value_name = "FILE", conflicts_with = "source")]
+    pub(crate) binary: Option<PathBuf>,
+    /// Checkout of Headwater to build the program from [default: the nearest, upward from here or from the command]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) source: Option<PathBuf>,
+}
+
+/// Processors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Processor {
+    /// Intel and AMD
+    #[value(name = "x86_64")]
+    X86_64,
+    /// Arm, such as Graviton
+    Arm64,
+}
+
+impl From<Processor> for Architecture {
+    fn from(processor: Processor) -> Self {
+        match processor {
+            Processor::X86_64 => Self::X86_64,
+            Processor::Arm64 => Self::Arm64,
+        }
+    }
 }
 
 /// Arguments of `completion`.

@@ -8,6 +8,7 @@ mod host;
 mod lambda;
 mod look;
 mod output;
+mod package;
 mod project;
 mod render;
 

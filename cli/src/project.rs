@@ -1,5 +1,6 @@
 //! The project in a folder: its file, its SQL, and the pipeline that they make.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -44,7 +45,18 @@ pub(crate) fn load_with(folder: Option<&Path>, more: Option<Arc<SourceFile>>) ->
         Some(folder) => folder.to_owned(),
         None => config::find_project(Path::new("."))?,
     };
-    let read = config::load_project(&folder, &config::environment())?;
+    let environment = config::environment();
+    build(folder, &environment, more)
+}
+
+/// Reads and checks the project in `folder` as it will be where these variables are set.
+pub(crate) fn load_deployed(folder: &Path, variables: &[(&str, &str)]) -> Result<Loaded> {
+    let environment = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    build(folder.to_owned(), &environment, None)
+}
+
+fn build(folder: PathBuf, environment: &BTreeMap<String, String>, more: Option<Arc<SourceFile>>) -> Result<Loaded> {
+    let read = config::load_project(&folder, environment)?;
     let sound = !read.has_errors();
     let mut loaded = Loaded { folder, files: read.files, pipeline: None, findings: read.diagnostics };
     loaded.files.extend(more);

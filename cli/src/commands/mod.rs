@@ -5,6 +5,7 @@ mod completion;
 mod events;
 mod init;
 mod lineage;
+mod package;
 mod query;
 mod queue;
 mod redrive;
@@ -36,6 +37,7 @@ pub(crate) fn execute(arguments: Arguments, output: &Output) -> Result<Exit> {
         Command::Lineage(lineage) => lineage::execute(&lineage, project, output),
         Command::Replay(replay) => wait(async { replay::execute(replay, project, output).await }),
         Command::Redrive(redrive) => wait(async { Box::pin(redrive::execute(&redrive, project, output)).await }),
+        Command::Package(package) => wait(Box::pin(package::execute(&package.cloud, project, output))),
         Command::Run(run) => wait(Box::pin(run::execute(&run, project, output))),
         Command::Query(query) => wait(async { query::execute(&query, project, output).await }),
         Command::Compact(compact) => wait(async { compact::execute(&compact, project, output).await }),
