@@ -9,6 +9,7 @@ use headwater_lake::lake::Lake;
 use headwater_runtime::config;
 use headwater_runtime::lambda::{Drain, Function, Settings, serve};
 use headwater_runtime::local::FunctionKind;
+use headwater_runtime::metrics::{Measured, Metrics};
 use headwater_runtime::telemetry::{self, LEVEL_VARIABLE, LogFormat};
 
 use crate::failure::Result;
@@ -30,12 +31,14 @@ pub(crate) async fn execute() -> Result<()> {
     let filter = environment.get(LEVEL_VARIABLE).map(String::as_str).filter(|filter| !filter.trim().is_empty());
     telemetry::start(LogFormat::Json, filter.or(Some(LEVEL)))?;
     let settings = Settings::read(&environment)?;
+    let metrics = Metrics::read(&environment)?;
     let (pipeline, folder) = project::load(Some(&settings.project))?.into_pipeline()?;
     let lake = Arc::new(Lake::open(pipeline.clone(), &folder)?);
     let handler = move |function: FunctionKind, trigger| {
         let lake = Arc::clone(&lake);
         async move { dispatch(lake, function, trigger).await }
     };
+    let handler = Measured::new(handler, pipeline.name.clone(), metrics.sink());
     let Settings { function: kind, queues, drain, .. } = settings;
     serve(Function { kind, pipeline, queues, drain: drain.map(Drain::new), handler }).await?;
     Ok(())

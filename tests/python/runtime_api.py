@@ -88,6 +88,7 @@ class Function:
         with contextlib.suppress(FileExistsError):
             bootstrap.symlink_to(os.environ["HEADWATER_BIN"])
         self.log = project.folder / f"{name}.log"
+        self.output = project.folder / f"{name}.out"
         self.process = subprocess.Popen(
             [str(bootstrap)],
             env={
@@ -99,7 +100,7 @@ class Function:
                 "HEADWATER_PROJECT": str(project.folder),
                 **variables,
             },
-            stdout=subprocess.DEVNULL,
+            stdout=self.output.open("a"),
             stderr=self.log.open("a"),
         )
 
@@ -131,6 +132,9 @@ class Function:
 
     def logged(self):
         return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    def metrics(self):
+        return [json.loads(line) for line in self.output.read_text().splitlines()]
 
 
 def messages(bodies, queue_name="queue", received=1):

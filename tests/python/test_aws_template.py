@@ -259,4 +259,12 @@ def test_each_function_is_watched_and_so_is_the_age_of_gold(resources, functions
 def test_the_dashboard_is_json(resources):
     body = resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
     widgets = json.loads(re.sub(r"\$\{[^}]+\}", "x", body))["widgets"]
-    assert len(widgets) == 6
+    assert len(widgets) == 8
+
+
+def test_each_function_says_what_it_did_as_the_dashboard_looks_for_it(resources):
+    template = yaml.load(TEMPLATE.read_text(), Loader)
+    assert template["Globals"]["Function"]["Environment"]["Variables"]["HEADWATER_METRICS"] == {"Ref": "Metrics"}
+    searched = set(re.findall(r'\\"(\w+)\\"', resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]))
+    written = set(re.findall(r'"([A-Z]\w+)"', (ROOT / "shared/core/src/aws/metrics.rs").read_text()))
+    assert searched and searched <= written

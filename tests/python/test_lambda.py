@@ -118,6 +118,27 @@ def test_killed_functions_lose_no_row_and_double_none(shop):
     assert sorted(row["id"] for row in shop.rows("silver/orders")) == list(range(200))
 
 
+def test_what_a_function_did_is_measured(shop):
+    with Function(shop, "bronze-events", **QUEUES) as bronze:
+        assert bronze.invoke(messages({"a": {"id": 1, "quantity": 2}, "bad": "hunter2"})) == DONE
+        assert bronze.invoke(messages({"a": {"id": 1, "quantity": 2}}, received=2)) == DONE
+        assert bronze.invoke(messages({"b": {"id": 2, "quantity": 2}})) == DONE
+        cold, first, *_, last = bronze.metrics()
+        assert "hunter2" not in bronze.output.read_text()
+    assert [len(line["_aws"]["CloudWatchMetrics"]) for line in (cold, first, last)] == [1, 1, 1]
+    assert (cold["ColdStart"], cold["Function"], cold["Pipeline"]) == (1, "bronze-events", "t")
+    assert (first["RowsRead"], first["RowsWritten"], first["RowsQuarantined"]) == (2, 1, 1)
+    assert (last["RowsRead"], last["RowsWritten"], last["Flow"]) == (1, 1, "orders_raw")
+    assert last["Lag"] >= 0 and last["Duration"] >= 0
+
+    with Function(shop, "silver", HEADWATER_METRICS="off") as silver:
+        assert silver.invoke({}) == DONE
+        assert silver.metrics() == []
+    with Function(shop, "gold", HEADWATER_METRICS="loud") as gold:
+        assert gold.process.wait(timeout=60) == 2
+        assert "HEADWATER_METRICS" in gold.log.read_text()
+
+
 def test_what_is_no_event_fails_the_invocation_without_being_quoted(shop):
     with Function(shop, "bronze-events", **QUEUES) as bronze:
         for document in [b'"hunter2"', b'{"Records": "hunter2"}', b'{"hunter2": 1}', b'{"Records": [{"body": "hunter2"}]}']:

@@ -10,6 +10,7 @@ pub mod function;
 pub mod lambda;
 pub mod local;
 mod log;
+pub mod metrics;
 mod pairs;
 pub mod replay;
 pub mod spool;

@@ -2,6 +2,7 @@
 
 mod hostile;
 mod invocations;
+mod metrics;
 mod notices;
 
 use chrono::{DateTime, Utc};
