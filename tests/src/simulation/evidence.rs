@@ -46,11 +46,43 @@ pub(super) async fn judge(world: &World, lake: &Lake) {
     let firsts = values(lake, "firsts", "k").await;
     each_once(keys, firsts.iter().map(String::as_str)).unwrap();
 
+    judge_changes(lake, &records).await;
     for dataset in world.pipeline.datasets.iter().filter(|dataset| dataset.kind.has_table()) {
-        for name in [dataset.name.clone(), dataset.name.quarantine(), dataset.name.late()] {
+        for name in [dataset.name.clone(), dataset.name.quarantine(), dataset.name.late(), dataset.name.changes()] {
             judge_log(world, lake, &name).await;
         }
     }
+}
+
+/// The tables that are kept by changes: the record with the greatest number of a key is its last change, and one whose
+/// number can be divided by three deletes it.
+async fn judge_changes(lake: &Lake, records: &[Record]) {
+    let mut by_key: BTreeMap<&str, BTreeSet<i64>> = BTreeMap::new();
+    for record in records {
+        by_key.entry(&record.k).or_default().insert(record.n);
+    }
+    let last = by_key.iter().filter_map(|(k, numbers)| Some((k, numbers.last().filter(|n| **n % 3 != 0)?)));
+    let mut expected: Vec<String> = last.map(|(k, n)| format!("n={n} | k={k}")).collect();
+    expected.sort_unstable();
+    assert_eq!(rows(lake, &DatasetName::new("latest")).await, expected, "last states");
+
+    let mut expected = Vec::new();
+    for (k, numbers) in &by_key {
+        let mut open: Option<i64> = None;
+        for n in numbers.iter().filter(|n| **n >= 0) {
+            match open {
+                None if n % 3 != 0 => open = Some(*n),
+                Some(start) if n % 3 == 0 => {
+                    expected.push(format!("k={k} | __START_AT={start} | __END_AT={n}"));
+                    open = None;
+                }
+                None | Some(_) => {}
+            }
+        }
+        expected.extend(open.map(|start| format!("k={k} | __START_AT={start}")));
+    }
+    expected.sort_unstable();
+    assert_eq!(rows(lake, &DatasetName::new("history")).await, expected, "every state");
 }
 
 /// A record that was sent.

@@ -28,6 +28,12 @@ const SQL: &str = "
     CREATE FLOW from_messages AS INSERT INTO checked BY NAME SELECT n, k FROM STREAM sent;
     CREATE FLOW from_files AS INSERT INTO checked BY NAME SELECT n, k FROM STREAM filed;
     CREATE STREAMING TABLE firsts TBLPROPERTIES ('headwater.dedup.keys' = 'k') AS SELECT k FROM STREAM checked;
+    CREATE STREAMING TABLE latest;
+    CREATE FLOW changes_sent AS AUTO CDC INTO latest FROM STREAM sent KEYS (k) APPLY AS DELETE WHEN n % 3 = 0 SEQUENCE BY n COLUMNS (k, n);
+    CREATE FLOW changes_filed AS AUTO CDC INTO latest FROM STREAM filed KEYS (k) APPLY AS DELETE WHEN n % 3 = 0 SEQUENCE BY n COLUMNS (k, n);
+    CREATE STREAMING TABLE history;
+    CREATE FLOW states AS AUTO CDC INTO history FROM STREAM checked KEYS (k) APPLY AS DELETE WHEN n % 3 = 0 SEQUENCE BY n COLUMNS (k)
+      STORED AS SCD TYPE 2;
     CREATE MATERIALIZED VIEW totals AS SELECT k, count(*) AS rows, sum(n) AS total FROM checked GROUP BY k";
 
 /// What became of a message so far.
