@@ -67,6 +67,7 @@ pub(crate) fn words(outcome: &Outcome) -> String {
         Outcome::NothingNew => "nothing new".into(),
         Outcome::AlreadyApplied => "done before".into(),
         Outcome::Committed { version } => format!("version {version}"),
+        Outcome::Waiting { reason } => format!("waits: {reason}"),
         Outcome::Retryable { reason } => format!("later: {reason}"),
         Outcome::Skipped { upstream } => format!("skipped: {upstream} failed"),
         Outcome::Failed { kind, .. } => format!("failed ({kind})"),

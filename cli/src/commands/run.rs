@@ -202,7 +202,7 @@ fn lines(report: &Report, pipeline: &Pipeline) -> Vec<(DatasetName, Line)> {
         match &flow.outcome {
             Outcome::Committed { version } => line.version = line.version.max(Some(*version)),
             Outcome::Failed { message, .. } => line.trouble = Some(message.clone()),
-            Outcome::Retryable { reason } => line.trouble = Some(reason.clone()),
+            Outcome::Retryable { reason } | Outcome::Waiting { reason } => line.trouble = Some(reason.clone()),
             Outcome::Skipped { .. } => line.trouble = Some(words(&flow.outcome)),
             Outcome::NothingNew | Outcome::AlreadyApplied => {}
         }
@@ -255,7 +255,9 @@ fn exit(report: &Report) -> Exit {
             Exit::Retry
         }
         Outcome::Failed { .. } | Outcome::Skipped { .. } => Exit::Failed,
-        Outcome::NothingNew | Outcome::AlreadyApplied | Outcome::Committed { .. } => Exit::Done,
+        Outcome::NothingNew | Outcome::AlreadyApplied | Outcome::Committed { .. } | Outcome::Waiting { .. } => {
+            Exit::Done
+        }
     };
     let worst = report.flows.iter().map(of).min_by_key(|exit| match exit {
         Exit::Failed => 0,

@@ -129,6 +129,11 @@ pub enum Outcome {
         /// Why.
         reason: String,
     },
+    /// There is nothing to compute from yet: a table that it reads has no data, and wakes it when it has.
+    Waiting {
+        /// For what.
+        reason: String,
+    },
     /// Not run, because a flow that it reads from failed.
     Skipped {
         /// The dataset that failed.

@@ -23,6 +23,7 @@ fn flow(report: &FlowReport) {
             quarantined = rows.quarantined, late = rows.late, duplicate = rows.duplicate,
             "committed"
         ),
+        Outcome::Waiting { reason } => tracing::info!(%flow, dataset = %target, reason, "waits"),
         Outcome::Retryable { reason } => tracing::warn!(%flow, dataset = %target, reason, "not done yet"),
         Outcome::Skipped { upstream } => {
             tracing::warn!(%flow, dataset = %target, %upstream, "skipped, as what it reads failed")

@@ -60,6 +60,7 @@ impl<H: Handler> Work<'_, H> {
             | Outcome::AlreadyApplied
             | Outcome::Committed { .. }
             | Outcome::Retryable { .. }
+            | Outcome::Waiting { .. }
             | Outcome::Skipped { .. } => None,
         };
         let (flows, kinds): (Vec<_>, Vec<_>) = report.flows.iter().filter_map(failed).unzip();

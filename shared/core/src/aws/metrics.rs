@@ -37,7 +37,7 @@ impl Occasion<'_> {
     #[must_use]
     pub fn flow_metrics(&self, flow: &FlowReport, now: DateTime<Utc>) -> Option<Value> {
         let outcome = match &flow.outcome {
-            Outcome::NothingNew | Outcome::AlreadyApplied => return None,
+            Outcome::NothingNew | Outcome::AlreadyApplied | Outcome::Waiting { .. } => return None,
             Outcome::Committed { .. } => "committed",
             Outcome::Retryable { .. } => "retryable",
             Outcome::Skipped { .. } => "skipped",

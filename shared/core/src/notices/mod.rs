@@ -103,6 +103,6 @@ impl NoticeBatch {
 fn is_unsettled(flow: &FlowReport) -> bool {
     match flow.outcome {
         Outcome::Retryable { .. } | Outcome::Failed { .. } | Outcome::Skipped { .. } => true,
-        Outcome::NothingNew | Outcome::AlreadyApplied | Outcome::Committed { .. } => false,
+        Outcome::NothingNew | Outcome::AlreadyApplied | Outcome::Committed { .. } | Outcome::Waiting { .. } => false,
     }
 }

@@ -176,6 +176,6 @@ fn unsettled(report: &FlowReport) -> Option<String> {
     match &report.outcome {
         Outcome::Retryable { reason } | Outcome::Failed { message: reason, .. } => Some(reason.clone()),
         Outcome::Skipped { upstream } => Some(format!("{upstream} failed")),
-        Outcome::NothingNew | Outcome::AlreadyApplied | Outcome::Committed { .. } => None,
+        Outcome::NothingNew | Outcome::AlreadyApplied | Outcome::Committed { .. } | Outcome::Waiting { .. } => None,
     }
 }

@@ -38,7 +38,7 @@ impl FlowRun<'_> {
         let query = &self.flow.query;
         let statics = self.pin_tables().await?;
         if self.register_static(&session, query, &statics).await?.is_none() {
-            report.outcome = Outcome::Retryable { reason: "a table that the query reads has no data yet".into() };
+            report.outcome = Outcome::Waiting { reason: "a table that the query reads has no data yet".into() };
             return Ok(Some(report));
         }
         let frame = self.lake.engine().plan(&session, query).await?;

@@ -115,7 +115,7 @@ impl FlowRun<'_> {
             None => self.pin_tables().await?,
         };
         if self.register_static(&session, &query, &statics).await?.is_none() {
-            report.outcome = Outcome::Retryable { reason: "a table that the query joins has no data yet".into() };
+            report.outcome = Outcome::Waiting { reason: "a table that the query joins has no data yet".into() };
             return Ok(Some(report));
         }
         let source = match step.readable_at {

@@ -39,7 +39,7 @@ impl FlowRun<'_> {
         let session = self.lake.engine().session();
         let query = &self.flow.query;
         if self.register_static(&session, query, &sources).await?.is_none() {
-            report.outcome = Outcome::Retryable { reason: "a table that the query reads has no data yet".into() };
+            report.outcome = Outcome::Waiting { reason: "a table that the query reads has no data yet".into() };
             return Ok(Some(report));
         }
         report.inputs = inputs(&state);
