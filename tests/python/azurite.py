@@ -5,12 +5,15 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueServiceClient
 
+# Node comes with the other packages of the tests, beside Python.
+WITH_NODE = os.environ | {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
 PINS = Path(__file__).resolve().parents[1] / "azurite"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "headwater-azurite"
 # The account and key of every Azurite, which its documentation gives.
@@ -33,7 +36,7 @@ def install():
         CACHE.mkdir(parents=True, exist_ok=True)
         for name in ("package.json", "package-lock.json"):
             shutil.copy(PINS / name, CACHE / name)
-        subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--silent"], cwd=CACHE, check=True)
+        subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--silent"], cwd=CACHE, env=WITH_NODE, check=True)
     return program
 
 
@@ -48,7 +51,7 @@ class Azurite:
         ports = [part for kind, port in self.ports.items() for part in (f"--{kind}Port", str(port))]
         options = ["--location", str(self.folder), "--silent", "--skipApiVersionCheck", "--disableTelemetry"]
         self.log = open(self.folder / "azurite.log", "w")
-        self.process = subprocess.Popen([install(), *options, *ports], stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen([install(), *options, *ports], stdout=self.log, stderr=self.log, env=WITH_NODE)
         for port in self.ports.values():
             self._wait(port)
         credential = {"account_name": ACCOUNT, "account_key": KEY}
