@@ -4,6 +4,8 @@
 //! may be lost, doubled and out of order, and nothing depends on it. An object may be a commit of a table ([`commit`]).
 
 pub mod commit;
+#[cfg(test)]
+pub(crate) mod damage;
 mod error;
 
 use std::collections::{BTreeMap, BTreeSet};

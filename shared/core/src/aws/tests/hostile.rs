@@ -4,6 +4,7 @@ use serde_json::Value;
 use super::*;
 use crate::aws::Invocation;
 use crate::aws::notice::{read_notices, stored_objects};
+use crate::notices::damage::{put, size};
 
 const SECRET: &str = "hunter2";
 const DOCUMENTS: [&str; 7] = [STANDARD, FIFO, SCHEDULED, CREATED, TEST, EVENT_BRIDGE, SNS];
@@ -20,28 +21,6 @@ fn complaints(document: &[u8]) -> Vec<String> {
         .flat_map(|error| [error.to_string(), format!("{error:?}")])
         .chain(deserialized)
         .collect()
-}
-
-/// Number of values in a document, itself included.
-fn size(value: &Value) -> usize {
-    1 + match value {
-        Value::Array(items) => items.iter().map(size).sum::<usize>(),
-        Value::Object(fields) => fields.values().map(size).sum::<usize>(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
-    }
-}
-
-/// Puts another value at the n-th place.
-fn put(value: &mut Value, place: &mut usize, other: &Value) {
-    if *place == 0 {
-        *value = other.clone();
-    }
-    *place = place.wrapping_sub(1);
-    match value {
-        Value::Array(items) => items.iter_mut().for_each(|item| put(item, place, other)),
-        Value::Object(fields) => fields.values_mut().for_each(|field| put(field, place, other)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
 }
 
 fn odd_value() -> impl Strategy<Value = Value> {

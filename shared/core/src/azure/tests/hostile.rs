@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::notices::damage::{put, size};
 
 const SECRET: &str = "hunter2";
 const TRIGGERS: [TriggerKind; 3] = [TriggerKind::Queue, TriggerKind::EventHub, TriggerKind::Timer];
@@ -16,28 +17,6 @@ fn complaints(document: &[u8]) -> Vec<String> {
     let functions = TRIGGERS.into_iter().map(function).chain([binary()]);
     let errors = functions.filter_map(|function| Invocation::read(document, &function).err());
     errors.flat_map(|error| [error.to_string(), format!("{error:?}")]).collect()
-}
-
-/// Number of values in a document, itself included.
-fn size(value: &Value) -> usize {
-    1 + match value {
-        Value::Array(items) => items.iter().map(size).sum::<usize>(),
-        Value::Object(fields) => fields.values().map(size).sum::<usize>(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
-    }
-}
-
-/// Puts another value at the n-th place.
-fn put(value: &mut Value, place: &mut usize, other: &Value) {
-    if *place == 0 {
-        *value = other.clone();
-    }
-    *place = place.wrapping_sub(1);
-    match value {
-        Value::Array(items) => items.iter_mut().for_each(|item| put(item, place, other)),
-        Value::Object(fields) => fields.values_mut().for_each(|field| put(field, place, other)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
 }
 
 fn odd_value() -> impl Strategy<Value = Value> {
