@@ -262,19 +262,40 @@ pub(crate) struct PackageCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum PackageFor {
     /// For AWS Lambda, as infra/aws/template.yaml deploys it
-    Aws(PackageArguments),
+    Aws(AwsPackageArguments),
+    /// For Azure Functions, into the function app that infra/azure/main.bicep makes
+    Azure(AzurePackageArguments),
 }
 
 /// Arguments of `package aws`.
 #[derive(Debug, Args)]
-pub(crate) struct PackageArguments {
+pub(crate) struct AwsPackageArguments {
     /// Processor that the functions run on
     #[arg(long, value_enum, default_value_t = Processor::X86_64)]
     pub(crate) arch: Processor,
+    /// The zip and its program.
+    #[command(flatten)]
+    pub(crate) package: PackageArguments,
+}
+
+/// Arguments of `package azure`.
+#[derive(Debug, Args)]
+pub(crate) struct AzurePackageArguments {
+    /// Leave the program out, for an app that is given one named `headwater` in another way
+    #[arg(long, conflicts_with_all = ["binary", "source"])]
+    pub(crate) without_program: bool,
+    /// The zip and its program.
+    #[command(flatten)]
+    pub(crate) package: PackageArguments,
+}
+
+/// What packages for all clouds have.
+#[derive(Debug, Args)]
+pub(crate) struct PackageArguments {
     /// Folder for the zip
     #[arg(long, short, value_name = "DIR", default_value = "dist")]
     pub(crate) output: PathBuf,
-    /// Program to take, built for the processor and for glibc 2.34 or older
+    /// Program to take, built for the processor and for glibc 2.34 (AWS) or 2.31 (Azure) or older
     #[arg(long, value_name = "FILE", conflicts_with = "source")]
     pub(crate) binary: Option<PathBuf>,
     /// Checkout of Headwater to build the program from [default: the nearest, upward from here or from the command]

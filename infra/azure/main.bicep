@@ -12,10 +12,11 @@ param name string
 @description('Where it runs. Flex Consumption must be offered there.')
 param location string = resourceGroup().location
 
-@description('The event source that the hub is bound to, as in read_events(\'<name>\').')
-param sourceName string = 'events'
+@description('The event sources, as in read_events(\'<name>\'). Each has a hub of its name.')
+@minLength(1)
+param sourceNames array = ['events']
 
-@description('Partitions of the event hub.')
+@description('Partitions of each event hub.')
 @minValue(1)
 @maxValue(32)
 param partitionCount int = 4
@@ -25,7 +26,7 @@ param partitionCount int = 4
 @maxValue(40)
 param throughputUnits int = 1
 
-@description('Days that the event hub keeps events, read or not.')
+@description('Days that event hubs keep events, read or not.')
 @minValue(1)
 @maxValue(7)
 param eventRetentionDays int = 7
@@ -179,19 +180,23 @@ resource eventHubs 'Microsoft.EventHub/namespaces@2024-01-01' = {
   }
 }
 
-resource hub 'Microsoft.EventHub/namespaces/eventhubs@2024-01-01' = {
-  parent: eventHubs
-  name: sourceName
-  properties: {
-    partitionCount: partitionCount
-    retentionDescription: { cleanupPolicy: 'Delete', retentionTimeInHours: eventRetentionDays * 24 }
+resource hubs 'Microsoft.EventHub/namespaces/eventhubs@2024-01-01' = [
+  for source in sourceNames: {
+    parent: eventHubs
+    name: source
+    properties: {
+      partitionCount: partitionCount
+      retentionDescription: { cleanupPolicy: 'Delete', retentionTimeInHours: eventRetentionDays * 24 }
+    }
   }
-}
+]
 
-resource consumers 'Microsoft.EventHub/namespaces/eventhubs/consumergroups@2024-01-01' = {
-  parent: hub
-  name: 'headwater'
-}
+resource consumers 'Microsoft.EventHub/namespaces/eventhubs/consumergroups@2024-01-01' = [
+  for (source, index) in sourceNames: {
+    parent: hubs[index]
+    name: 'headwater'
+  }
+]
 
 // --- What tells the functions: blobs that were stored are messages of a queue
 
@@ -296,8 +301,7 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
         { name: 'APPLICATIONINSIGHTS_CONNECTION_STRING', value: insights.properties.ConnectionString }
         { name: 'APPLICATIONINSIGHTS_AUTHENTICATION_STRING', value: 'Authorization=AAD' }
         { name: 'HEADWATER_EVENT_HUBS__fullyQualifiedNamespace', value: '${eventHubs.name}.servicebus.windows.net' }
-        { name: 'HEADWATER_EVENT_HUB', value: hub.name }
-        { name: 'HEADWATER_HUBS', value: '${sourceName}=${hub.name}' }
+        { name: 'HEADWATER_HUBS', value: join(map(sourceNames, source => '${source}=${source}'), ',') }
         { name: 'HEADWATER_STORAGE', value: 'abfss://lake@${lake.name}.dfs.${environment().suffixes.storage}/' }
         { name: 'HEADWATER_ROOTS_LANDING', value: 'abfss://landing@${lake.name}.dfs.${environment().suffixes.storage}/' }
         { name: 'HEADWATER_GOLD_SCHEDULE', value: goldSchedule }
@@ -373,15 +377,17 @@ resource appOnHostQueues 'Microsoft.Authorization/roleAssignments@2022-04-01' = 
   }
 }
 
-resource appOnHub 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  scope: hub
-  name: guid(hub.id, app.id, roles.eventHubsDataReceiver)
-  properties: {
-    principalId: app.identity.principalId
-    principalType: 'ServicePrincipal'
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.eventHubsDataReceiver)
+resource appOnHubs 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
+  for (source, index) in sourceNames: {
+    scope: hubs[index]
+    name: guid(hubs[index].id, app.id, roles.eventHubsDataReceiver)
+    properties: {
+      principalId: app.identity.principalId
+      principalType: 'ServicePrincipal'
+      roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.eventHubsDataReceiver)
+    }
   }
-}
+]
 
 resource appOnInsights 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   scope: insights

@@ -3,11 +3,11 @@
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import threading
 import time
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import pytest
 from deltalake import DeltaTable
 
 from azurite import Azurite
-from functions_host import ROOT, FunctionsHost
+from functions_host import FunctionsHost
 
 PIPELINE = "name: t\nstorage: lake\nsources:\n  orders: {spool: events/orders}\nroots: {/landing: in}\n"
 SQL = """
@@ -41,12 +41,22 @@ def azurite(tmp_path):
 @pytest.fixture
 def app(tmp_path):
     """A function app as it is deployed, whose failed messages come again after a second."""
-    app = tmp_path / "app"
-    shutil.copytree(ROOT / "infra/azure/functions", app)
+    project = tmp_path / "shop"
+    project.mkdir()
+    (project / "pipeline.yml").write_text(PIPELINE)
+    (project / "shop.sql").write_text(SQL)
+    return packaged(project, tmp_path / "app")
+
+
+def packaged(project, app):
+    """What `package azure` makes, and a link to the program: a debug build is half a gigabyte."""
+    command = [os.environ["HEADWATER_BIN"], "--project", project, "package", "azure", "--without-program", "-o", app]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    [package] = app.glob("*-azure.zip")
+    with zipfile.ZipFile(package) as files:
+        files.extractall(app)
+    package.unlink()
     (app / "headwater").symlink_to(os.environ["HEADWATER_BIN"])
-    (app / "pipeline").mkdir()
-    (app / "pipeline/pipeline.yml").write_text(PIPELINE)
-    (app / "pipeline/shop.sql").write_text(SQL)
     settings = json.loads((app / "host.json").read_text())
     settings["extensions"]["queues"]["visibilityTimeout"] = "00:00:01"
     (app / "host.json").write_text(json.dumps(settings))

@@ -9,6 +9,8 @@ from conftest import ROOT
 
 FOLDER = ROOT / "infra/azure"
 FUNCTIONS = FOLDER / "functions"
+# `headwater package azure` writes the name of a source here, and the template makes a hub of that name.
+HUB = "%HEADWATER_EVENT_HUB%"
 # https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
 FULL = {"owner", "contributor", "user access administrator"}
 
@@ -27,8 +29,13 @@ def resources(main):
     return main["resources"]
 
 
+def config(resource):
+    """Of a loop's resource, that of each."""
+    return resource["config"].get("config") or resource["config"]
+
+
 def properties(resource):
-    return resource["config"]["properties"]
+    return config(resource)["properties"]
 
 
 def of_type(resources, kind):
@@ -36,10 +43,12 @@ def of_type(resources, kind):
 
 
 def path(expression):
-    """`a.b` of an expression that reads a property."""
+    """`a.b` or `a[b]` of an expression that reads a property."""
     if not isinstance(expression, dict):
         return expression
     operands = expression["operator"]["operands"]
+    if expression["operator"]["type"] == "index_accessor":
+        return f"{path(operands['operand_1'])}[{path(operands['operand_2'])}]"
     return f"{path(operands['operand_1'])}.{path(operands['operand_2'])}"
 
 
@@ -76,7 +85,7 @@ def test_hubs_and_the_app_take_tls_only_and_no_passwords(resources):
 
 def test_each_identity_may_do_what_it_does_and_no_more(main, resources):
     given = {
-        (path(properties(entry)["principalId"]), path(entry["config"]["scope"]),
+        (path(properties(entry)["principalId"]), path(config(entry)["scope"]),
          path(properties(entry)["roleDefinitionId"]["function"]["parameters"]["resource_name_1"]).removeprefix("roles."))
         for entry in of_type(resources, "Microsoft.Authorization/roleAssignments").values()
     }
@@ -86,7 +95,7 @@ def test_each_identity_may_do_what_it_does_and_no_more(main, resources):
         (app, "landing", "blobDataReader"),
         (app, "host", "blobDataOwner"),
         (app, "host", "queueDataContributor"),
-        (app, "hub", "eventHubsDataReceiver"),
+        (app, "hubs[index]", "eventHubsDataReceiver"),
         (app, "insights", "monitoringMetricsPublisher"),
         (notices, "arrivals", "queueDataMessageSender"),
         (notices, "commits", "queueDataMessageSender"),
@@ -115,12 +124,20 @@ def test_notices_reach_the_queues_that_functions_read(resources):
     assert (commits["subjectEndsWith"], commits["advancedFilters"][0]["values"]) == (".json", ["/_delta_log/"])
 
 
+def test_each_source_has_a_hub_of_its_name_that_the_app_reads(main, resources):
+    loops = {name: resources[name]["config"]["loop_type"]["detail"]["array_name"] for name in ("hubs", "consumers", "appOnHubs")}
+    assert set(loops.values()) == {"sourceNames"}
+    assert config(resources["hubs"])["name"] == "source"
+    assert "${source}=${source}" in str(settings(resources)["HEADWATER_HUBS"])
+    assert main["parameters"]["sourceNames"]["default"] == ["events"]
+
+
 def test_what_functions_refer_to_is_a_setting_of_the_app(resources):
     given = settings(resources)
     for file in FUNCTIONS.glob("*/function.json"):
         for binding in json.loads(file.read_text())["bindings"]:
             for value in binding.values():
-                if value.startswith("%"):
+                if value.startswith("%") and value != HUB:
                     assert value.strip("%") in given, file
             if "connection" in binding:
                 connection = binding["connection"]
@@ -128,7 +145,7 @@ def test_what_functions_refer_to_is_a_setting_of_the_app(resources):
     assert {"HEADWATER_STORAGE", "HEADWATER_ROOTS_LANDING", "HEADWATER_HUBS"} <= set(given)
     assert not any("key" in str(value).lower() for name, value in given.items() if "INSIGHTS" not in name)
     event = json.loads((FUNCTIONS / "bronze-events/function.json").read_text())
-    assert event["bindings"][0]["consumerGroup"] == resources["consumers"]["config"]["name"]
+    assert event["bindings"][0]["consumerGroup"] == config(resources["consumers"])["name"]
     assert event["retry"]["maxRetryCount"] == -1, "or the host's checkpoint would pass events that failed"
 
 

@@ -23,10 +23,19 @@ def program(machine):
     return header + struct.pack("<HHIQQQIHHHHHH", 2, machine, 1, 0, 0, 0, 0, 64, 0, 0, 64, 0, 0)
 
 
+PIPELINE = """name: my_shop
+storage: lake
+libraries:
+  - glob: {include: sql/**}
+sources:
+  orders: {spool: events/orders}
+roots: {/landing: data}
+"""
+
+
 @pytest.fixture
 def shop(empty):
-    empty.write("pipeline.yml", "name: my_shop\nstorage: lake\nlibraries:\n  - glob: {include: sql/**}\n"
-                "sources:\n  orders: {spool: events/orders}\nroots: {/landing: data}\n")
+    empty.write("pipeline.yml", PIPELINE)
     empty.write("sql/shop.sql", SQL)
     empty.write("data/planes/a.csv", "n\n1\n")
     empty.write("notes.txt", "not part of the project")

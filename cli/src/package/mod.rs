@@ -4,6 +4,7 @@
 
 pub(crate) mod archive;
 pub(crate) mod build;
+pub(crate) mod function_app;
 pub(crate) mod program;
 
 use std::fmt;

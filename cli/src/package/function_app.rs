@@ -1,0 +1,80 @@
+//! The files that make a folder a function app: `host.json`, and a folder for each function with its binding.
+//!
+//! They are those of `infra/azure/functions`, which the template there counts on. One function lands the events of one hub; all
+//! others are the same for each pipeline, since their triggers are.
+
+use std::collections::BTreeSet;
+
+use headwater_core::model::{Pipeline, RelationSource};
+
+use crate::failure::{Failure, Result};
+use crate::package::archive::Entry;
+
+/// What `host.json` calls the program.
+pub(crate) const PROGRAM: &str = "headwater";
+
+/// Where the name of the hub stands in the binding of events.
+const HUB: &str = "%HEADWATER_EVENT_HUB%";
+/// The function that lands events. A pipeline with several sources has one for each, named after it.
+const EVENTS: &str = "bronze-events";
+/// What the names of functions and of hubs may both be long.
+const MAX_NAME: usize = 50;
+
+macro_rules! file {
+    ($path:literal) => {
+        ($path, include_str!(concat!("../../../infra/azure/functions/", $path)))
+    };
+}
+
+const COMMON: [(&str, &str); 7] = [
+    file!("host.json"),
+    file!("bronze-files/function.json"),
+    file!("bronze-files-sweep/function.json"),
+    file!("silver/function.json"),
+    file!("silver-sweep/function.json"),
+    file!("gold/function.json"),
+    file!("compact/function.json"),
+];
+const BINDING_OF_EVENTS: &str = include_str!("../../../infra/azure/functions/bronze-events/function.json");
+
+/// The files, without the program and the project.
+///
+/// # Errors
+/// `Invalid` for a source whose name no hub or function can have.
+pub(crate) fn app_entries(pipeline: &Pipeline) -> Result<Vec<Entry>> {
+    let sources = sources(pipeline);
+    let mut entries: Vec<Entry> =
+        COMMON.into_iter().map(|(name, text)| Entry::text(name.to_owned(), text.into())).collect();
+    for source in &sources {
+        check(source)?;
+        let function = if sources.len() == 1 { EVENTS.to_owned() } else { format!("{EVENTS}-{source}") };
+        let binding = BINDING_OF_EVENTS.replace(HUB, source);
+        entries.push(Entry::text(format!("{function}/function.json"), binding.into_bytes()));
+    }
+    Ok(entries)
+}
+
+/// The event sources that the pipeline reads. Each has a hub of its name.
+pub(crate) fn sources(pipeline: &Pipeline) -> BTreeSet<&str> {
+    let relations = pipeline.flows.iter().flat_map(|flow| &flow.query.relations);
+    relations
+        .filter_map(|relation| match &relation.source {
+            RelationSource::Events { source, .. } => Some(source.as_str()),
+            RelationSource::Files { .. } | RelationSource::Table(_) | RelationSource::TableStream { .. } => None,
+        })
+        .collect()
+}
+
+fn check(source: &str) -> Result<()> {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_');
+    let has_edges = [source.chars().next(), source.chars().last()]
+        .into_iter()
+        .all(|edge| edge.is_some_and(|edge| edge.is_ascii_alphanumeric()));
+    if has_edges && source.len() <= MAX_NAME && source.chars().all(is_plain) {
+        return Ok(());
+    }
+    Err(Failure::invalid(
+        format!("no event hub can have the name of the source `{source}`"),
+        format!("name it by at most {MAX_NAME} letters, digits, `-` and `_`, with a letter or a digit at both ends"),
+    ))
+}
