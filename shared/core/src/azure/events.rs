@@ -37,7 +37,8 @@ pub struct HubEvent {
     pub partition_key: Option<String>,
     /// The payload.
     pub body: Bytes,
-    /// What its sender, or the hub itself, set beside the payload; what isn't text, as JSON.
+    /// What its sender, the hub itself or an IoT hub set beside the payload (`iothub-connection-device-id` …); what isn't text, as
+    /// JSON. Of two with one name, the sender's isn't believed.
     pub properties: BTreeMap<String, String>,
 }
 
@@ -156,7 +157,7 @@ fn payload(body: Value, function: &Function) -> Option<Bytes> {
 }
 
 fn named(properties: Option<Value>) -> BTreeMap<String, String> {
-    let Some(Value::Object(properties)) = properties else { return BTreeMap::new() };
+    let Some(Value::Object(properties)) = properties.and_then(structured) else { return BTreeMap::new() };
     let present = properties.into_iter().filter(|(_, value)| !value.is_null());
     present
         .map(|(name, value)| match value {

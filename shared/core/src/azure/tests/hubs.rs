@@ -41,6 +41,30 @@ fn values_may_be_encoded_once_twice_or_not_at_all() {
 }
 
 #[test]
+fn what_an_iot_hub_says_of_an_event_is_among_its_attributes() {
+    let said = json!({
+        "iothub-connection-device-id": "thermostat-7",
+        "iothub-connection-auth-method": "{\"scope\":\"device\",\"type\":\"sas\"}",
+        "iothub-connection-auth-generation-id": "638",
+        "iothub-enqueuedtime": "2026-11-21T09:59:59.9Z",
+        "iothub-message-source": "Telemetry",
+        "x-opt-enqueued-time": 1_795_255_200_123_i64,
+        "SequenceNumber": 41,
+        "correlation-id": null,
+    });
+    let forged = json!({"iothub-connection-device-id": "thermostat-1", "room": "attic"});
+    for (own, system) in [(forged.clone(), said.clone()), (encoded(&forged), encoded(&said))] {
+        let mut document = hub_document();
+        document["Metadata"]["PropertiesArray"] = encoded(&json!([own, {}]));
+        document["Metadata"]["SystemPropertiesArray"] = encoded(&json!([system, {}]));
+        let batch = messages(&document);
+        insta::allow_duplicates! {
+            insta::assert_debug_snapshot!("iot", batch.messages[0].attributes);
+        }
+    }
+}
+
+#[test]
 fn an_event_that_comes_again_has_the_same_id_and_one_of_a_hub_made_anew_another() {
     let id = |document: &Value| messages(document).messages[0].id.clone();
     assert_eq!(id(&hub_document()), id(&hub_document()));
