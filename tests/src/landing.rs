@@ -74,6 +74,23 @@ fn a_bucket_that_is_not_named_is_refused_with_what_to_write() {
 }
 
 #[test]
+fn a_url_with_a_secret_is_refused_and_not_told() {
+    for location in [
+        "abfss://lake@account.dfs.core.windows.net/folder?sv=2024&sig=hunter2",
+        "az://lake/folder?sig=hunter2",
+        "https://account.blob.core.windows.net/lake?sig=hunter2",
+        "abfss://lake:hunter2@account.dfs.core.windows.net/",
+        "s3://key:hunter2@bucket/",
+        "s3://bucket/folder#hunter2",
+    ] {
+        let error = Storage::open(location).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{location}");
+        let told = error.to_string();
+        assert!(told.contains("AZURE_STORAGE_SAS_TOKEN") && !told.contains("hunter2"), "{told}");
+    }
+}
+
+#[test]
 fn what_a_cloud_says_is_told_in_few_words_with_what_to_do() {
     let xml = "<?xml version='1.0'?>\n<Error><Code>NoSuchBucket</Code><Message>It does not exist</Message><Key>k</Key></Error>";
     for (said, wanted) in [

@@ -51,11 +51,12 @@ impl Cloud {
 /// shows with the first request.
 ///
 /// # Errors
-/// `Invalid` for a URL or settings that can't be understood.
+/// `Invalid` for a URL or settings that can't be understood, and for a URL with a secret, which isn't told.
 pub(crate) fn open(
     url: &Url,
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<Option<Arc<dyn ObjectStore>>> {
+    refuse_secrets(url)?;
     let Some(cloud) = Cloud::of(url) else { return Ok(None) };
     let wrong = |problem: String| LakeError::Configuration {
         message: format!("storage `{url}` can't be opened: {problem}"),
@@ -72,6 +73,20 @@ pub(crate) fn open(
         Cloud::Azure => Arc::new(azure(url, settings).map_err(|error| wrong(error.to_string()))?),
     };
     Ok(Some(store))
+}
+
+/// URLs are in project files, logs and tables: what a portal appends to them, such as a shared access signature, must not be.
+fn refuse_secrets(url: &Url) -> Result<()> {
+    if url.query().is_none() && url.fragment().is_none() && url.password().is_none() {
+        return Ok(());
+    }
+    let shown = format!("{}://{}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path());
+    Err(LakeError::Configuration {
+        message: format!("storage `{shown}` can't be opened: its URL holds more than a place, which may be a secret"),
+        help: "leave out what begins with `?` or `#`, and any password; give a shared access signature by AZURE_STORAGE_SAS_TOKEN, or a key by \
+               AZURE_STORAGE_ACCOUNT_KEY or AWS_SECRET_ACCESS_KEY"
+            .into(),
+    })
 }
 
 fn amazon(

@@ -43,7 +43,7 @@ const REMEDIES: [Remedy; 9] = [
             "AuthenticationFailed",
         ],
         is_lasting: true,
-        help: "check the credentials: AWS_PROFILE or AWS_ACCESS_KEY_ID and its secret for S3; AZURE_STORAGE_ACCOUNT_KEY, AZURE_CLIENT_ID or AZURE_USE_AZURE_CLI=true for Azure",
+        help: "check the credentials: AWS_PROFILE or AWS_ACCESS_KEY_ID and its secret for S3; AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_TOKEN, AZURE_CLIENT_ID or AZURE_USE_AZURE_CLI=true for Azure",
     },
     Remedy {
         signs: &["os error 13"],
