@@ -25,6 +25,7 @@ const LIMITS: DecodeLimits = DecodeLimits { record_bytes: 1 << 20, ratio: 1_000 
 
 fn read_as(format: Format) -> ReadOptions {
     ReadOptions {
+        envelope: None,
         format,
         schema: Vec::new(),
         schema_hints: Vec::new(),

@@ -8,6 +8,7 @@ mod commit;
 mod compaction;
 mod compaction_races;
 mod engine;
+mod envelopes;
 mod flows;
 mod frames;
 mod hostile;

@@ -14,6 +14,7 @@ pub mod check;
 pub mod commit;
 pub mod compaction;
 pub mod diagnostic;
+pub mod envelope;
 pub mod error;
 pub mod graph;
 pub mod invariants;

@@ -14,6 +14,7 @@ use sqlparser::ast;
 
 use crate::aws::sqs::QueueAddress;
 use crate::diagnostic::Span;
+use crate::envelope::Envelope;
 use crate::name::{DatasetName, FlowName, Layer};
 
 pub use self::cdc::{AutoCdc, ColumnChoice, StoredAs};
@@ -309,6 +310,8 @@ pub struct Watermark {
 pub struct ReadOptions {
     /// The format; `Raw` gives the body as it is (`body BINARY`).
     pub format: Format,
+    /// What a record is wrapped in; its columns are among those given or hinted.
+    pub envelope: Option<Envelope>,
     /// Columns given; empty if they are inferred.
     pub schema: Vec<Column>,
     /// Types for some inferred columns.

@@ -148,6 +148,7 @@ mod tests {
     fn query(sql: &str) -> Query {
         let span = Span { file: SourceFile::new("q.sql", sql), range: 0..0 };
         let read = ReadOptions {
+            envelope: None,
             format: Format::Json,
             schema: vec![],
             schema_hints: vec![],

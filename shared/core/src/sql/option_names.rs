@@ -3,8 +3,9 @@
 use crate::nearest::nearest;
 
 /// Options of table functions that are executed.
-pub(super) const KNOWN: [&str; 18] = [
+pub(super) const KNOWN: [&str; 19] = [
     "format",
+    "envelope",
     "schema",
     "schemaHints",
     "inferColumnTypes",

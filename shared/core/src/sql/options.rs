@@ -13,6 +13,7 @@ use super::query::{message_of, syntax_error};
 use super::text::Text;
 use super::tokens::range;
 use crate::diagnostic::{Diagnostic, SourceFile, Span};
+use crate::envelope::Envelope;
 use crate::model::{Column, CsvOptions, Format, ReadOptions};
 
 /// A table function's call as a source; all that is wrong with it at once.
@@ -98,6 +99,7 @@ fn column(definition: ColumnDef) -> Column {
 fn defaults(name: &str) -> ReadOptions {
     ReadOptions {
         format: if name == "read_events" { Format::Raw } else { Format::Json },
+        envelope: None,
         schema: Vec::new(),
         schema_hints: Vec::new(),
         infer_column_types: name != "cloud_files",
@@ -131,6 +133,7 @@ impl Options {
         self.given.push(lower.clone());
         match lower.as_str() {
             "format" => self.format = Some((value.to_lowercase(), span.clone())),
+            "envelope" => self.envelope(value),
             "schema" => self.read.schema = self.columns(name, value),
             "schemahints" => self.read.schema_hints = self.columns(name, value),
             "infercolumntypes" | "inferschema" => self.read.infer_column_types = self.boolean(name, value),
@@ -190,7 +193,28 @@ impl Options {
                 "add format => 'json' or format => 'csv'",
             ),
         }
+        self.unwrap();
         if self.found.is_empty() { Ok(self.read) } else { Err(self.found) }
+    }
+
+    fn envelope(&mut self, value: &str) {
+        self.read.envelope = Envelope::named(value);
+        if self.read.envelope.is_none() {
+            let help = "write envelope => 'debezium'; rows without an envelope, as AWS DMS writes them, need none";
+            self.fail("INVALID_OPTION", format!("there is no envelope `{value}`"), help);
+        }
+    }
+
+    /// The envelope's columns come after those given, or after those inferred.
+    fn unwrap(&mut self) {
+        let Some(envelope) = self.read.envelope else { return };
+        if self.read.format != Format::Json {
+            self.fail("INVALID_OPTION", "an envelope is JSON".into(), "add format => 'json'");
+        }
+        let columns = if self.read.schema.is_empty() { &mut self.read.schema_hints } else { &mut self.read.schema };
+        let is_new = |column: &Column| !columns.iter().any(|known| known.name.eq_ignore_ascii_case(&column.name));
+        let more: Vec<Column> = envelope.columns().into_iter().filter(is_new).collect();
+        columns.extend(more);
     }
 
     fn columns(&mut self, name: &str, value: &str) -> Vec<Column> {

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use headwater_core::envelope::Envelope;
 use headwater_core::model::{CsvOptions, Format};
 use memchr::memchr;
 
 use super::json::{fraction_for_integer, has_integers};
 use super::records::{Record, lines_of};
+use super::unwrap::Unwrapped;
 use crate::error::{LakeError, Result};
 
 /// Decoded records, and which of them are in the rows.
@@ -35,6 +37,7 @@ pub(super) struct Decoder {
     /// Columns wanted.
     pub(super) output: SchemaRef,
     pub(super) format: Format,
+    envelope: Option<Envelope>,
     /// Fractions must be looked for.
     has_integers: bool,
 }
@@ -46,8 +49,14 @@ impl Decoder {
             input: if is_json { with_times_as_text(columns) } else { Arc::clone(columns) },
             output: Arc::clone(columns),
             format: format.clone(),
+            envelope: None,
             has_integers: is_json && has_integers(columns.fields()),
         }
+    }
+
+    /// The decoder of records in an envelope.
+    pub(super) fn within(self, envelope: Option<Envelope>) -> Self {
+        Self { envelope, ..self }
     }
 
     /// As the header of a CSV text says: columns are found by its names, in any case, and those that it lacks are NULL.
@@ -81,6 +90,9 @@ impl Decoder {
     /// Decodes records of a text. A CSV record over several lines that can't be decoded is decoded
     /// line by line: a stray quote costs its own line only.
     pub(super) fn decode(&self, text: &[u8], records: Vec<Record>, record_bytes: usize) -> Result<Bulk> {
+        if let Some(envelope) = self.envelope {
+            return self.decode_unwrapped(Unwrapped::new(envelope, (text, records), record_bytes));
+        }
         let bulk = self.decode_as_cut(text, records, record_bytes)?;
         let is_cut = |index: usize| memchr(b'\n', &text[bulk.records[index].range.clone()]).is_some();
         let broken: BTreeSet<usize> = match self.format {
@@ -94,6 +106,14 @@ impl Decoder {
             if broken.contains(&index) { lines_of(text, &record, &self.format) } else { vec![record] }
         });
         self.decode_as_cut(text, pieces.collect(), record_bytes)
+    }
+
+    fn decode_unwrapped(&self, unwrapped: Unwrapped) -> Result<Bulk> {
+        let Unwrapped { text, rows, of, records, mut bad } = unwrapped;
+        let bulk = self.decode_as_cut(&text, rows, usize::MAX)?;
+        bad.extend(bulk.bad.into_iter().map(|(index, reason)| (of[index], reason)));
+        bad.sort();
+        Ok(Bulk { rows: bulk.rows, records, good: bulk.good.into_iter().map(|index| of[index]).collect(), bad })
     }
 
     fn decode_as_cut(&self, text: &[u8], records: Vec<Record>, record_bytes: usize) -> Result<Bulk> {

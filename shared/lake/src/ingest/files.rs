@@ -184,7 +184,7 @@ impl FileDecoder {
             }
             Format::Csv(_) | Format::Json | Format::Raw => None,
         };
-        by_name.unwrap_or_else(|| Decoder::new(format, columns))
+        by_name.unwrap_or_else(|| Decoder::new(format, columns).within(self.read.envelope))
     }
 
     fn reader(&self, file: &FoundFile) -> RangeReader {

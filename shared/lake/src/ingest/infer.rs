@@ -9,6 +9,7 @@ use headwater_core::model::{Format, ReadOptions};
 use serde_json::{Value, json};
 
 use super::records::Cutter;
+use super::unwrap::unwrapped_sample;
 use crate::engine::{arrow_schema, storable_schema};
 use crate::error::{LakeError, Result};
 
@@ -23,7 +24,10 @@ const SAMPLE_LINES: usize = 10_000;
 /// `Invalid` when a hint's type isn't known or the sample has no column.
 pub fn infer_schema(sample: &[u8], read: &ReadOptions) -> Result<SchemaRef> {
     let inferred = match &read.format {
-        Format::Json => infer_json(sample),
+        Format::Json => match read.envelope {
+            Some(envelope) => infer_json(&unwrapped_sample(envelope, sample)),
+            None => infer_json(sample),
+        },
         Format::Csv(options) => infer_csv(sample, options),
         Format::Raw => Schema::new(vec![Field::new("body", DataType::Binary, true)]),
     };

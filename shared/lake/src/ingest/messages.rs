@@ -61,7 +61,7 @@ pub fn decode_messages(
         text.extend_from_slice(body);
         text.push(b'\n');
         let found = body_records(body, &read.format, limits.record_bytes);
-        if found.is_empty() {
+        if found.is_empty() && read.envelope.is_none() {
             bad.push(bad_record(message, source, 1, "the message is empty".into(), &message.body));
         }
         let moved = |record: Record| Record { range: record.range.start + offset..record.range.end + offset, ..record };
@@ -69,7 +69,7 @@ pub fn decode_messages(
     }
     let (mut batches, mut owners) = (Vec::new(), Vec::new());
     for (decoder, records) in groups.0.into_values() {
-        let bulk = decoder.decode(&text, records, limits.record_bytes)?;
+        let bulk = decoder.within(read.envelope).decode(&text, records, limits.record_bytes)?;
         let owner = |index: usize| starts.partition_point(|start| *start <= bulk.records[index].range.start) - 1;
         bad.extend(bulk.bad.into_iter().map(|(index, reason)| {
             let record = &bulk.records[index];

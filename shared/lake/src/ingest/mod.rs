@@ -12,6 +12,7 @@ mod landing;
 mod messages;
 mod records;
 mod side;
+mod unwrap;
 
 pub use files::{FileDecoder, FoundFile, file_schema, read_sample};
 pub use infer::infer_schema;

@@ -73,6 +73,7 @@ fn query(sql: &str) -> Query {
 
 fn source(parts: &[&str]) -> RelationSource {
     let read = || ReadOptions {
+        envelope: None,
         format: Format::Json,
         schema: Vec::new(),
         schema_hints: Vec::new(),
