@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 pub enum Fault {
     /// An event is delivered, and then its receiver's link is detached (`amqp:link:detach-forced`).
     Detach,
+    /// An event is delivered, and then its receiver's link is detached as by one with a higher owner level (`amqp:link:stolen`).
+    Steal,
     /// An event is delivered, and then its receiver's connection is dropped without a word.
     Drop,
     /// A batch is refused (`amqp:internal-error`) and not stored.
@@ -26,8 +28,9 @@ pub enum Fault {
 
 impl Fault {
     /// All of them, with their names in the control interface.
-    pub const ALL: [(Self, &'static str); 8] = [
+    pub const ALL: [(Self, &'static str); 9] = [
         (Self::Detach, "detach"),
+        (Self::Steal, "steal"),
         (Self::Drop, "drop"),
         (Self::Reject, "reject"),
         (Self::Throttle, "throttle"),

@@ -17,6 +17,7 @@ pub mod diagnostic;
 pub mod envelope;
 pub mod error;
 pub mod graph;
+pub mod hub;
 pub mod invariants;
 pub mod model;
 pub mod name;

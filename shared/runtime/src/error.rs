@@ -78,6 +78,20 @@ pub enum RuntimeError {
         /// What a person can do.
         remedy: &'static str,
     },
+    /// A hub of events could not be used. The kind is the one of what its service answered.
+    #[error("could not {action} hub `{hub}`: {reason}; {remedy}")]
+    Hub {
+        /// The hub's address.
+        hub: String,
+        /// What was tried, such as `read`.
+        action: &'static str,
+        /// What the service says.
+        reason: String,
+        /// What the caller does about it.
+        kind: ErrorKind,
+        /// What a person can do.
+        remedy: &'static str,
+    },
     /// A background task ended without an answer. `Internal`.
     #[error("a background task of the host ended without an answer: {reason}")]
     Task {
@@ -96,7 +110,7 @@ impl RuntimeError {
             Self::NoProject { .. } | Self::UnknownMessage { .. } | Self::TooLarge { .. } | Self::Setting { .. } => {
                 ErrorKind::Invalid
             }
-            Self::FlowsFailed { kind, .. } | Self::Queue { kind, .. } => *kind,
+            Self::FlowsFailed { kind, .. } | Self::Queue { kind, .. } | Self::Hub { kind, .. } => *kind,
             Self::Task { .. } => ErrorKind::Internal,
         }
     }

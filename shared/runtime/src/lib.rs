@@ -6,6 +6,7 @@
 pub mod azure;
 pub mod config;
 pub mod error;
+pub mod eventhubs;
 pub mod function;
 pub mod lambda;
 pub mod local;

@@ -12,7 +12,7 @@ const TURN: usize = 256;
 
 /// What else is to happen after a message was delivered.
 enum After {
-    Detach(u16, u32),
+    Detach(u16, u32, Refusal),
     Drop,
 }
 
@@ -60,7 +60,13 @@ impl Connection {
                     has_delivered = true;
                     let is_event = link.reader().is_some();
                     if is_event && self.broker.faults.strikes(Fault::Detach) {
-                        after.push(After::Detach(*channel, link.handle));
+                        let refusal = refusal("amqp:link:detach-forced", "The link was detached by the emulator.");
+                        after.push(After::Detach(*channel, link.handle, refusal));
+                        break;
+                    }
+                    if is_event && self.broker.faults.strikes(Fault::Steal) {
+                        let refusal = refusal("amqp:link:stolen", "New receiver with higher epoch is created");
+                        after.push(After::Detach(*channel, link.handle, refusal));
                         break;
                     }
                     if is_event && self.broker.faults.strikes(Fault::Drop) {
@@ -73,14 +79,15 @@ impl Connection {
         for after in after {
             match after {
                 After::Drop => self.flow = Flow::Close,
-                After::Detach(channel, handle) => {
-                    let description = "The link was detached by the emulator.".to_owned();
-                    self.remove(channel, handle, &Refusal { condition: "amqp:link:detach-forced", description });
-                }
+                After::Detach(channel, handle, refusal) => self.remove(channel, handle, &refusal),
             }
         }
         has_delivered
     }
+}
+
+fn refusal(condition: &'static str, description: &str) -> Refusal {
+    Refusal { condition, description: description.to_owned() }
 }
 
 fn next_message(link: &mut Link) -> Option<Vec<u8>> {

@@ -1,0 +1,42 @@
+//! Hubs of Azure Event Hubs: reading what a lake doesn't hold yet.
+//!
+//! A lake keeps the last sequence number of each partition that it has committed; nothing is checkpointed here. [`Hub::drain`] reads what comes after those
+//! numbers, up to what was there when it was asked. What it gives of a partition has no holes but those that retention has made, and
+//! no event twice, whatever becomes of links and connections meanwhile. So whoever commits events and numbers together has each event once.
+//!
+//! Every call ends: each after a time-out, and all of them at the deadline.
+
+mod client;
+mod credentials;
+mod drain;
+mod event;
+mod fault;
+
+use headwater_core::hub::HubAddress;
+
+pub use self::credentials::{CONNECTION_VARIABLE, Credentials, IDENTITY_VARIABLE};
+pub use self::drain::{DrainLimits, Drained, End};
+
+/// A hub. Nothing is asked for before the first call.
+#[derive(Debug, Clone)]
+pub struct Hub {
+    address: HubAddress,
+    credentials: Credentials,
+}
+
+impl Hub {
+    /// The hub at an address; whether it is there shows with the first call.
+    #[must_use]
+    pub const fn new(address: HubAddress, credentials: Credentials) -> Self {
+        Self { address, credentials }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub const fn address(&self) -> &HubAddress {
+        &self.address
+    }
+}
+
+#[cfg(test)]
+mod tests;

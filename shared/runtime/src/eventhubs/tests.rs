@@ -1,0 +1,160 @@
+//! Draining the emulator, whatever goes wrong.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use azure_messaging_eventhubs::models::EventData;
+use azure_messaging_eventhubs::{EventDataBatchOptions, ProducerClient};
+use eventhubs_emulator::{Emulator, Fault, Options};
+use headwater_core::batch::Limits;
+use headwater_core::error::ErrorKind;
+use headwater_core::hub::{HubAddress, Lost};
+use tokio::time::Instant;
+
+use super::*;
+use crate::error::Result;
+
+const PARTITIONS: usize = 2;
+
+async fn emulator() -> Emulator {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let key = Some(("own".to_owned(), "c2VjcmV0".to_owned()));
+    Emulator::start(Options { partitions: PARTITIONS, key, ..Options::default() }).await.unwrap()
+}
+
+fn hub(emulator: &Emulator) -> Hub {
+    let address = format!("eventhubs://localhost/flights?endpoint=amqp://{}", emulator.address());
+    Hub::new(HubAddress::parse(&address).unwrap(), Credentials::ConnectionString(emulator.connection_string()))
+}
+
+/// Sends so many events to each partition.
+async fn fill(emulator: &Emulator, events: usize) {
+    let builder = ProducerClient::builder().with_custom_endpoint(format!("amqp://{}", emulator.address()));
+    let producer = builder.open_with_connection_string(&emulator.connection_string(), Some("flights")).await.unwrap();
+    for partition in 0..PARTITIONS {
+        let options = EventDataBatchOptions { partition_id: Some(partition.to_string()), ..Default::default() };
+        let batch = producer.create_batch(Some(options)).await.unwrap();
+        for event in 0..events {
+            let event =
+                EventData::builder().with_body(format!("{event}").into_bytes()).add_property("n".into(), event as i64);
+            assert!(batch.try_add_event_data(event.build(), None).unwrap());
+        }
+        producer.send_batch(batch, None).await.unwrap();
+    }
+}
+
+fn limits(items: usize) -> DrainLimits {
+    DrainLimits { batch: Limits { items, bytes: 1 << 30 }, deadline: Instant::now() + Duration::from_secs(60) }
+}
+
+async fn drain(hub: &Hub, committed: &BTreeMap<String, i64>, items: usize) -> Result<Drained> {
+    hub.drain(async |_| Ok(committed.clone()), limits(items)).await
+}
+
+fn numbers(drained: &Drained, partition: &str) -> Vec<i64> {
+    drained.partitions[partition].events.iter().map(|event| event.sequence_number).collect()
+}
+
+#[tokio::test]
+async fn what_is_not_committed_is_read_and_then_nothing() {
+    let emulator = emulator().await;
+    let hub = hub(&emulator);
+    fill(&emulator, 100).await;
+    let drained = drain(&hub, &BTreeMap::from([("0".to_owned(), 59)]), usize::MAX).await.unwrap();
+    assert_eq!(numbers(&drained, "0"), (60..100).collect::<Vec<_>>());
+    assert_eq!(numbers(&drained, "1"), (0..100).collect::<Vec<_>>());
+    let event = &drained.partitions["1"].events[7];
+    assert_eq!((&event.body[..], event.properties["n"].as_str()), (&b"7"[..], "7"));
+    assert!(drained.hub.created.is_some());
+    let all = BTreeMap::from([("0".to_owned(), 99), ("1".to_owned(), 99)]);
+    assert!(drain(&hub, &all, usize::MAX).await.unwrap().partitions.is_empty());
+}
+
+#[tokio::test]
+async fn nothing_is_skipped_or_doubled_whatever_breaks() {
+    let emulator = emulator().await;
+    let hub = hub(&emulator);
+    fill(&emulator, 600).await;
+    emulator.faults().every(Fault::Detach, 170);
+    emulator.faults().every(Fault::Drop, 410);
+    emulator.faults().once(Fault::Busy, 2);
+    let (mut committed, mut read) = (BTreeMap::new(), BTreeMap::<String, Vec<i64>>::new());
+    for _ in 0..40 {
+        let drained = drain(&hub, &committed, 250).await.unwrap();
+        for (name, partition) in &drained.partitions {
+            read.entry(name.clone()).or_default().extend(numbers(&drained, name));
+            committed.insert(name.clone(), partition.through);
+        }
+        if committed.values().filter(|last| **last == 599).count() == PARTITIONS {
+            break;
+        }
+    }
+    assert!(emulator.faults().struck(Fault::Detach) > 2 && emulator.faults().struck(Fault::Drop) > 0);
+    let all: Vec<i64> = (0..600).collect();
+    assert!(read["0"] == all && read["1"] == all, "{committed:?}");
+}
+
+#[tokio::test]
+async fn a_stolen_partition_is_left_to_the_thief_and_read_again_later() {
+    let emulator = emulator().await;
+    let hub = hub(&emulator);
+    fill(&emulator, 600).await;
+    emulator.faults().once(Fault::Steal, 100);
+    let first = drain(&hub, &BTreeMap::new(), usize::MAX).await;
+    let first = first.unwrap();
+    let committed: BTreeMap<_, _> =
+        first.partitions.iter().map(|(name, partition)| (name.clone(), partition.through)).collect();
+    assert_eq!(first.ends.values().filter(|end| **end == End::Stolen).count(), 1);
+    let rest = drain(&hub, &committed, usize::MAX).await.unwrap();
+    for name in ["0", "1"] {
+        let parts = [&first, &rest].into_iter().filter(|part| part.partitions.contains_key(name));
+        assert_eq!(parts.flat_map(|part| numbers(part, name)).collect::<Vec<_>>(), (0..600).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_never_answers_is_left_at_the_deadline() {
+    let emulator = emulator().await;
+    let hub = hub(&emulator);
+    fill(&emulator, 5).await;
+    emulator.faults().every(Fault::Hang, 1);
+    let limits = DrainLimits { deadline: Instant::now() + Duration::from_millis(400), ..limits(usize::MAX) };
+    let error = hub.drain(async |_| Ok(BTreeMap::new()), limits).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(limits.deadline.elapsed() < Duration::from_secs(5), "{:?}", limits.deadline.elapsed());
+}
+
+#[tokio::test]
+async fn what_retention_took_is_said_to_be_lost() {
+    let emulator = emulator().await;
+    let hub = hub(&emulator);
+    fill(&emulator, 50).await;
+    emulator.trim("flights", 0, 30);
+    let committed = BTreeMap::from([("0".to_owned(), 9), ("1".to_owned(), 49)]);
+    let drained = drain(&hub, &committed, usize::MAX).await.unwrap();
+    assert_eq!(drained.partitions["0"].lost, [Lost { from: 10, to: 29 }]);
+    assert_eq!(numbers(&drained, "0"), (30..50).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_hub_made_anew_is_noticed() {
+    let emulator = emulator().await;
+    let hub = hub(&emulator);
+    fill(&emulator, 5).await;
+    let before = drain(&hub, &BTreeMap::new(), usize::MAX).await.unwrap().hub;
+    emulator.recreate("flights", PARTITIONS);
+    let error = drain(&hub, &BTreeMap::from([("0".to_owned(), 4)]), usize::MAX).await.unwrap_err();
+    assert!(error.to_string().contains("isn't the hub that was read before"), "{error}");
+    let after = drain(&hub, &BTreeMap::new(), usize::MAX).await.unwrap().hub;
+    assert_ne!(before.partition("0"), after.partition("0"));
+}
+
+#[tokio::test]
+async fn secrets_are_not_shown() {
+    let emulator = emulator().await;
+    let guessed = emulator.connection_string().replace("c2VjcmV0", "Z3Vlc3M=");
+    let hub = Hub::new(hub(&emulator).address().clone(), Credentials::ConnectionString(guessed));
+    let error = drain(&hub, &BTreeMap::new(), usize::MAX).await.unwrap_err();
+    let shown = format!("{hub:?} {error} {error:?}");
+    assert!(!shown.contains("Z3Vlc3M") && !shown.contains("SharedAccess"), "{shown}");
+}
