@@ -10,7 +10,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 import package
-from cloud import HERE, Cloud, Failed, say
+from cloud import Cloud
+from telling import HERE, Failed, say
 
 TEMPLATE = HERE.parent / "infra/aws/template.yaml"
 REGION = "us-east-1"

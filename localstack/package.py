@@ -10,7 +10,7 @@ import shlex
 import zipfile
 from pathlib import Path
 
-from cloud import Failed
+from telling import Failed
 
 PROJECT_FILES = (".yml", ".yaml", ".sql")
 LONG_AGO = (1980, 1, 1, 0, 0, 0)

@@ -1,8 +1,6 @@
-"""Azure's storage on this machine: Azurite, as `tests/azurite` pins it."""
+"""Azure's storage on this machine: Azurite, as `localstack/up --azure` installs it."""
 
 import contextlib
-import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -12,32 +10,14 @@ from pathlib import Path
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueServiceClient
 
-# Node comes with the other packages of the tests, beside Python.
-WITH_NODE = os.environ | {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
-PINS = Path(__file__).resolve().parents[1] / "azurite"
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "headwater-azurite"
-# The account and key of every Azurite, which its documentation gives.
-ACCOUNT = "devstoreaccount1"
-KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+sys.path.append(str(Path(__file__).resolve().parents[2] / "localstack"))
+from local_azure import ACCOUNT, KEY, LocalAzure, install
 
 
 def free_port():
     with contextlib.closing(socket.socket()) as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
-
-
-def install():
-    """Azurite of the lock file, once for each lock file."""
-    lock = (PINS / "package-lock.json").read_bytes()
-    installed = CACHE / "package-lock.json"
-    program = CACHE / "node_modules/.bin/azurite"
-    if not (program.exists() and installed.exists() and installed.read_bytes() == lock):
-        CACHE.mkdir(parents=True, exist_ok=True)
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(PINS / name, CACHE / name)
-        subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--silent"], cwd=CACHE, env=WITH_NODE, check=True)
-    return program
 
 
 class Azurite:
@@ -48,15 +28,16 @@ class Azurite:
         self.ports = {kind: free_port() for kind in ("blob", "queue", "table")}
 
     def __enter__(self):
+        azure = LocalAzure("127.0.0.1")
+        install(azure)
         ports = [part for kind, port in self.ports.items() for part in (f"--{kind}Port", str(port))]
         options = ["--location", str(self.folder), "--silent", "--skipApiVersionCheck", "--disableTelemetry"]
         self.log = open(self.folder / "azurite.log", "w")
-        self.process = subprocess.Popen([install(), *options, *ports], stdout=self.log, stderr=self.log, env=WITH_NODE)
+        self.process = subprocess.Popen([*azure.azurite_command, *options, *ports], stdout=self.log, stderr=self.log)
         for port in self.ports.values():
             self._wait(port)
-        credential = {"account_name": ACCOUNT, "account_key": KEY}
-        self.blobs = BlobServiceClient(self.url("blob"), credential=credential, retry_total=3)
-        self.queues = QueueServiceClient(self.url("queue"), credential=credential, retry_total=3)
+        self.blobs = BlobServiceClient.from_connection_string(self.connection, retry_total=3)
+        self.queues = QueueServiceClient.from_connection_string(self.connection, retry_total=3)
         return self
 
     def __exit__(self, *_):
@@ -77,6 +58,12 @@ class Azurite:
 
     def url(self, kind):
         return f"http://127.0.0.1:{self.ports[kind]}/{ACCOUNT}"
+
+    @property
+    def connection(self):
+        """A connection string."""
+        endpoints = f"BlobEndpoint={self.url('blob')};QueueEndpoint={self.url('queue')};"
+        return f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={KEY};{endpoints}"
 
     @property
     def environment(self):

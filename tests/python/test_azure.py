@@ -16,6 +16,7 @@ from deltalake import DeltaTable
 
 from azurite import Azurite
 from functions_host import FunctionsHost
+from headwater_functions_host.notices import send
 
 PIPELINE = "name: t\nstorage: lake\nsources:\n  orders: {spool: events/orders}\nroots: {/landing: in}\n"
 SQL = """
@@ -108,8 +109,8 @@ def test_a_file_of_which_nobody_told_is_found_by_the_sweep(shop):
 
 
 def test_what_is_no_notice_is_poison_and_holds_up_nobody(shop):
-    shop.notices.send("headwater-arrivals", "hunter2")
-    shop.notices.send("headwater-commits", {"eventType": "hunter2", "data": {"url": "hunter2"}})
+    send(shop.azurite.queues, "headwater-arrivals", "hunter2")
+    send(shop.azurite.queues, "headwater-commits", {"eventType": "hunter2", "data": {"url": "hunter2"}})
     shop.land("prices/a.csv", "id,price\n1,10\n")
     shop.settle()
     assert ids(shop, "bronze/prices") == [1]
@@ -131,7 +132,7 @@ def test_hostile_documents_are_refused_without_being_quoted(shop):
 
 
 def test_logs_name_the_invocation(shop):
-    name = shop.functions["gold"]["bindings"][0]["name"]
+    name = shop.functions["gold"].binding["name"]
     shop.hand_over(0, {1: order(1)})
     shop.settle()
     assert shop.post("gold", {"Data": {name: {}}, "Metadata": {}}, "invocation-7") == DONE
@@ -172,7 +173,7 @@ def test_a_handler_that_is_killed_loses_no_row_and_doubles_none(shop):
     def perhaps_kill():
         """Kills the handler a moment after it is handed something. The host starts another."""
         if shop.process.poll() is not None:
-            shop.start()
+            shop.handler.start()
         if len(kills) < KILLS:
             kills.append(threading.Timer(chance.uniform(0, 0.25), shop.process.kill))
             kills[-1].start()
@@ -186,7 +187,7 @@ def test_a_handler_that_is_killed_loses_no_row_and_doubles_none(shop):
     for kill in kills:
         kill.join()
     if shop.process.poll() is not None:
-        shop.start()
+        shop.handler.start()
     shop.settle()
     assert shop.fire("silver-sweep") == shop.fire("bronze-files-sweep") == DONE
     assert ids(shop, "bronze/orders_raw") == ids(shop, "silver/orders") == list(landed)
@@ -197,7 +198,7 @@ def test_an_app_that_can_not_run_says_why(app, azurite):
     (app / "copper").mkdir()
     (app / "copper/function.json").write_text(json.dumps({"bindings": [{"type": "timerTrigger", "name": "timer"}]}))
     host = FunctionsHost(app, azurite)
-    host.start(ready=False)
+    host.handler.start(must_answer=False)
     assert host.process.wait(timeout=60) == 2
     assert "bronze-events, bronze-files, silver, gold, compact" in host.log.read_text()
 

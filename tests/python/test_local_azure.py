@@ -1,0 +1,209 @@
+"""`localstack/up --azure`, `deploy --azure` and `down --azure`: a project on Azurite, the Event Hubs emulator and the Functions host."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from azure import eventhub
+from azure.storage.blob import BlobServiceClient
+from deltalake import DeltaTable
+
+from conftest import ROOT
+
+sys.path.append(str(ROOT / "localstack"))
+from local_azure import ACCOUNT, BLOBS, CONTROL, HOST, KEY, LocalAzure
+
+PIPELINE = "name: shop\nstorage: lake\nsources:\n  orders: {spool: events/orders}\nroots: {/landing: in}\n"
+SQL = """
+CREATE STREAMING TABLE orders_raw AS SELECT id, quantity, _metadata.attributes AS said
+  FROM STREAM read_events('orders', format => 'json', schema => 'id BIGINT, quantity INT');
+CREATE STREAMING TABLE prices AS SELECT * FROM STREAM read_files('/landing/prices', format => 'csv', header => true,
+  schema => 'id BIGINT, price INT');
+CREATE STREAMING TABLE orders AS SELECT id, quantity FROM STREAM(orders_raw);
+CREATE MATERIALIZED VIEW total AS SELECT count(*) AS orders, sum(quantity) AS quantity FROM orders;
+"""
+OFTEN = "HEADWATER_GOLD_SCHEDULE=* * * * * *"
+PARTITIONS = 4
+KILLS = 30
+
+
+class Cloud:
+    """A local Azure at an address of its own, which ends with the tests."""
+
+    def __init__(self):
+        # The Python client of Event Hubs takes no port but its own, so that each has an address.
+        self.azure = LocalAzure(f"127.1.{os.getpid() // 200 % 200 + 20}.{os.getpid() % 200 + 20}")
+        self.options = {"account_name": ACCOUNT, "account_key": KEY, "endpoint": f"{self.azure.url(BLOBS)}/{ACCOUNT}", "allow_http": "true"}
+
+    def run(self, command, *arguments, expect=0):
+        """One of localstack/'s commands, and what it printed."""
+        done = subprocess.run(
+            [str(ROOT / "localstack" / command), "--azure", *map(str, arguments)],
+            env=os.environ | {"HEADWATER_AZURE_ADDRESS": self.azure.address}, capture_output=True, text=True, timeout=580)
+        assert done.returncode == expect, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def headwater(self, *arguments, **variables):
+        environment = os.environ | self.azure.variables | variables
+        done = subprocess.run([os.environ["HEADWATER_BIN"], *map(str, arguments)], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def send(self, partition, orders):
+        client = eventhub.EventHubProducerClient.from_connection_string(self.azure.event_hubs, eventhub_name="orders")
+        with client:
+            batch = client.create_batch(partition_id=str(partition))
+            for number in orders:
+                event = eventhub.EventData(json.dumps({"id": number, "quantity": 1}))
+                event.properties = {"shop": "online"}
+                batch.add(event)
+            client.send_batch(batch)
+
+    def land(self, name, text):
+        with BlobServiceClient.from_connection_string(self.azure.storage) as blobs:
+            blobs.get_blob_client("landing", name).upload_blob(text, overwrite=True)
+
+    def rows(self, table):
+        if not DeltaTable.is_deltatable(f"az://lake/{table}", storage_options=self.options):
+            return []
+        return DeltaTable(f"az://lake/{table}", storage_options=self.options).to_pyarrow_table().to_pylist()
+
+    def await_rows(self, table, expected, value, seconds=90):
+        end = time.monotonic() + seconds
+        while (there := sorted(map(value, self.rows(table)))) != expected:
+            assert time.monotonic() < end, f"{table}: {there[:20]} …\n{self.logs()}"
+            time.sleep(0.1)
+
+    def logs(self):
+        files = (self.azure.host.log, self.azure.state / "handler.log")
+        return "\n".join(file.read_text(errors="replace")[-3000:] for file in files if file.exists())
+
+    def handler(self):
+        """The number of the handler's process; none while another is started."""
+        parent = f"PPid:\t{self.azure.host.pid()}\n"
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if parent in (process / "status").read_text() and b"FUNCTIONS_CUSTOMHANDLER_PORT" in (process / "environ").read_bytes():
+                    return int(process.name)
+            except OSError:
+                continue
+        return None
+
+    def control(self, path):
+        urllib.request.urlopen(urllib.request.Request(self.azure.url(CONTROL) + path, method="POST"), timeout=10).close()
+
+    def status(self):
+        return self.azure.ask(HOST, "/admin/host/status")
+
+
+@pytest.fixture(scope="module")
+def cloud():
+    cloud = Cloud()
+    cloud.run("up")
+    yield cloud
+    cloud.run("down")
+    assert not any(server.pid() for server in cloud.azure.servers) and not cloud.azure.state.exists()
+
+
+@pytest.fixture
+def shop(cloud, tmp_path):
+    """The project, deployed on storage and hubs that are empty."""
+    cloud.run("down")
+    cloud.run("up")
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    (folder / "pipeline.yml").write_text(PIPELINE)
+    (folder / "shop.sql").write_text(SQL)
+    cloud.run("deploy", folder, "--setting", OFTEN)
+    return folder
+
+
+def test_events_and_files_pass_to_gold_and_are_looked_at(cloud, shop):
+    for partition in range(PARTITIONS):
+        cloud.send(partition, range(partition * 100, partition * 100 + 100))
+    cloud.land("prices/a b.csv", "id,price\n1,10\n2,20\n")
+    cloud.await_rows("gold/total", [(400, 400)], lambda row: (row["orders"], row["quantity"]))
+    cloud.await_rows("bronze/prices", [1, 2], lambda row: row["id"])
+    said = json.loads(cloud.rows("bronze/orders_raw")[0]["said"])
+    assert said["shop"] == "online" and {"x-opt-sequence-number", "x-opt-partition-id"} <= set(said)
+
+    status = json.loads(cloud.headwater("--project", shop, "status", "--format", "json"))
+    assert {table["dataset"]: table["rows"] for table in status["datasets"]}["orders"] == 400
+    for storage in ("az://lake/", f"abfss://lake@{ACCOUNT}.dfs.core.windows.net/"):
+        shown = cloud.headwater("--project", shop, "query", "SELECT orders FROM total", "--format", "json", HEADWATER_STORAGE=storage)
+        assert json.loads(shown) == [{"orders": 400}]
+
+
+def test_what_runs_is_changed_by_deploying_again(cloud, shop):
+    before = cloud.status()
+    assert (before["state"], "bronze-events" in before["functions"]) == ("Running", True)
+    cloud.run("deploy", shop, "--setting", OFTEN)
+    assert cloud.status() == before, "nothing changed"
+    cloud.send(0, range(10))
+    cloud.await_rows("gold/total", [10], lambda row: row["orders"])
+    (shop / "more.sql").write_text("CREATE MATERIALIZED VIEW more AS SELECT max(id) AS last FROM orders;")
+    cloud.run("deploy", shop, "--setting", OFTEN)
+    assert cloud.status()["app"] != before["app"]
+    cloud.await_rows("gold/more", [9], lambda row: row["last"])
+    assert len(cloud.rows("bronze/orders_raw")) == 10, "checkpoints are kept"
+    (shop / "more.sql").write_text("CREATE MATERIALIZED VIEW more AS SELECT nothing FROM orders;")
+    assert "nothing" in cloud.run("deploy", shop, expect=1)
+    assert "NAME=VALUE" in cloud.run("deploy", shop, "--setting", "x", expect=2)
+    assert "runs already" in cloud.run("up")
+
+
+@pytest.mark.parametrize(("function", "status"), [("compact", 202), ("copper", 404)])
+def test_a_function_is_woken_by_hand(cloud, shop, function, status):
+    request = urllib.request.Request(f"{cloud.azure.url(HOST)}/admin/functions/{function}", method="POST")
+    try:
+        assert urllib.request.urlopen(request, timeout=60).status == status
+    except urllib.error.HTTPError as refused:
+        assert refused.code == status
+
+
+def test_handlers_that_are_killed_and_hubs_that_fail_lose_no_row_and_double_none(cloud, shop):
+    chance, kills, sent = random.Random(20130101), 0, 0
+    cloud.control("/faults/detach?every=150")
+    cloud.control("/faults/drop?every=250")
+    ended = threading.Event()
+
+    def feed():
+        nonlocal sent
+        while not ended.is_set():
+            cloud.send(sent // 50 % PARTITIONS, range(sent, sent + 50))
+            sent += 50
+            if sent % 500 == 0:
+                cloud.land(f"prices/{sent}.csv", f"id,price\n{sent},1\n")
+            ended.wait(0.25)
+
+    feeder = threading.Thread(target=feed)
+    feeder.start()
+    try:
+        while kills < KILLS:
+            time.sleep(chance.uniform(0, 0.8))
+            if (handler := cloud.handler()) is not None:
+                os.kill(handler, signal.SIGKILL)
+                kills += 1
+    finally:
+        ended.set()
+        feeder.join()
+    cloud.await_rows("bronze/orders_raw", list(range(sent)), lambda row: row["id"], seconds=200)
+    cloud.await_rows("silver/orders", list(range(sent)), lambda row: row["id"], seconds=200)
+    cloud.await_rows("gold/total", [(sent, sent)], lambda row: (row["orders"], row["quantity"]))
+    faults = cloud.azure.ask(CONTROL, "/faults")
+    assert all(faults[name] for name in ("detach", "drop")), faults
+
+
+def test_an_address_that_is_not_of_this_machine_is_refused():
+    done = subprocess.run(
+        [str(ROOT / "localstack/up"), "--azure"], env=os.environ | {"HEADWATER_AZURE_ADDRESS": "0.0.0.0"}, capture_output=True, text=True)
+    assert (done.returncode, "127.0.0.2" in done.stderr) == (1, True)
