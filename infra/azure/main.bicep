@@ -65,6 +65,9 @@ param softDeleteDays int = 7
 @description('Who is told of alarms; empty for nobody.')
 param alarmEmail string = ''
 
+// Each source is bound to the hub of its name.
+var bindings = [for source in sourceNames: '${source}=${source}']
+
 var suffix = take(uniqueString(resourceGroup().id), 8)
 var roles = {
   blobDataContributor: 'ba92f5b4-2d11-453d-a403-e96b0029c9fe'
@@ -301,7 +304,7 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
         { name: 'APPLICATIONINSIGHTS_CONNECTION_STRING', value: insights.properties.ConnectionString }
         { name: 'APPLICATIONINSIGHTS_AUTHENTICATION_STRING', value: 'Authorization=AAD' }
         { name: 'HEADWATER_EVENT_HUBS__fullyQualifiedNamespace', value: '${eventHubs.name}.servicebus.windows.net' }
-        { name: 'HEADWATER_HUBS', value: join(map(sourceNames, source => '${source}=${source}'), ',') }
+        { name: 'HEADWATER_HUBS', value: join(bindings, ',') }
         { name: 'HEADWATER_STORAGE', value: 'abfss://lake@${lake.name}.dfs.${environment().suffixes.storage}/' }
         { name: 'HEADWATER_ROOTS_LANDING', value: 'abfss://landing@${lake.name}.dfs.${environment().suffixes.storage}/' }
         { name: 'HEADWATER_GOLD_SCHEDULE', value: goldSchedule }

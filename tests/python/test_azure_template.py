@@ -128,7 +128,8 @@ def test_each_source_has_a_hub_of_its_name_that_the_app_reads(main, resources):
     loops = {name: resources[name]["config"]["loop_type"]["detail"]["array_name"] for name in ("hubs", "consumers", "appOnHubs")}
     assert set(loops.values()) == {"sourceNames"}
     assert config(resources["hubs"])["name"] == "source"
-    assert "${source}=${source}" in str(settings(resources)["HEADWATER_HUBS"])
+    assert settings(resources)["HEADWATER_HUBS"]["function"]["parameters"]["input_array"] == "bindings"
+    assert main["variables"]["bindings"]["value"]["config"] == "${source}=${source}"
     assert main["parameters"]["sourceNames"]["default"] == ["events"]
 
 
