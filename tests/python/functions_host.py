@@ -70,15 +70,16 @@ class FunctionsHost:
         assert self.functions[function].trigger == "timerTrigger"
         return self.post(function, documents.timer(self.functions[function]))
 
-    def hand_over(self, partition, numbered, function="bronze-events", hub="hub"):
-        """A batch of a partition: bodies by their sequence numbers, each enqueued at a time that follows from its number."""
+    def hand_over(self, partition, numbered, function="bronze-events", hub="hub", handler=None):
+        """A batch of a partition: bodies by their sequence numbers, each enqueued at a time that follows from its number. To another
+        process of the handler, if there are several."""
         batch = [{
             "body": body,
             "sequence_number": number,
             "offset": number * 100,
             "enqueued_time": datetime.fromtimestamp(1_795_000_000 + number, timezone.utc),
         } for number, body in numbered.items()]
-        return self.post(function, documents.events(self.functions[function], hub, partition, batch))
+        return (handler or self.handler).post(function, documents.events(self.functions[function], hub, partition, batch))
 
     def deliver(self, partition, numbered, before=lambda: None):
         """Until it is done, as the `retry` without an end says; the host's checkpoint moves only then."""
