@@ -120,11 +120,10 @@ lake     az://lake/
 landing  az://landing/
 {events}
 Speak to it:
-  export {exports} \\
-         AZURE_STORAGE_CONNECTION_STRING='{azure.storage}'
+  export {exports}
 Then, for example:
   headwater --project {project} status
-  az storage blob upload --container-name landing --name data/a.csv --file a.csv
+  localstack/land a.csv data/a.csv
   curl -X POST {azure.url(HOST)}/admin/functions/gold
   tail {azure.state / "handler.log"}
 Events are sent over AMQP, without TLS: {azure.address}:{HUBS}, connection string

@@ -46,8 +46,9 @@ class Cloud:
 
     def run(self, command, *arguments, expect=0):
         """One of localstack/'s commands, and what it printed."""
+        which = [] if command == "land" else ["--azure"]
         done = subprocess.run(
-            [str(ROOT / "localstack" / command), "--azure", *map(str, arguments)],
+            [str(ROOT / "localstack" / command), *which, *map(str, arguments)],
             env=os.environ | {"HEADWATER_AZURE_ADDRESS": self.azure.address}, capture_output=True, text=True, timeout=580)
         assert done.returncode == expect, done.stdout + done.stderr
         return done.stdout + done.stderr
@@ -130,9 +131,14 @@ def shop(cloud, tmp_path):
 def test_events_and_files_pass_to_gold_and_are_looked_at(cloud, shop):
     for partition in range(PARTITIONS):
         cloud.send(partition, range(partition * 100, partition * 100 + 100))
-    cloud.land("prices/a b.csv", "id,price\n1,10\n2,20\n")
+    (shop / "prices").mkdir()
+    for name, rows in (("a b.csv", "1,10\n2,20\n"), ("c.csv", "3,30\n")):
+        (shop / "prices" / name).write_text(f"id,price\n{rows}")
+    cloud.run("land", shop / "prices/a b.csv", "prices/more/a b.csv")
+    cloud.run("land", shop / "prices", "prices")
+    assert "no file" in cloud.run("land", shop / "nothing", expect=1)
     cloud.await_rows("gold/total", [(400, 400)], lambda row: (row["orders"], row["quantity"]))
-    cloud.await_rows("bronze/prices", [1, 2], lambda row: row["id"])
+    cloud.await_rows("bronze/prices", [1, 1, 2, 2, 3], lambda row: row["id"])
     said = json.loads(cloud.rows("bronze/orders_raw")[0]["said"])
     assert said["shop"] == "online" and {"x-opt-sequence-number", "x-opt-partition-id"} <= set(said)
 
