@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import boto3
+import yaml
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -38,8 +39,8 @@ def deploy():
     s3.create_bucket(Bucket=bucket)
     s3.put_object(Bucket=bucket, Key=key, Body=packed)
     say("✓", f"packed {given.package or given.project}: {len(packed) / 1e6:,.1f} MB")
-    parameters = {"CodeBucket": bucket, "CodeKey": key} | dict(given.parameter)
-    outputs = Stack(formation, given.stack).bring_up_to_date(parameters)
+    parameters = {"CodeBucket": bucket, "CodeKey": key} | only_source(given) | dict(given.parameter)
+    outputs = Stack(formation, given.stack, given.template).bring_up_to_date(parameters)
     say("✓", f"stack `{given.stack}` is up to date after {time.monotonic() - begun:.1f} s")
     print(described(cloud, given.stack, outputs), end="")
 
@@ -53,6 +54,18 @@ def packed_by(given):
     return given.package.read_bytes()
 
 
+def only_source(given):
+    """The source that the queue is bound to, where the project has one."""
+    if given.package is not None:
+        return {}
+    try:
+        settings = yaml.safe_load((given.project / "pipeline.yml").read_text())
+    except yaml.YAMLError as error:
+        raise Failed(f"{given.project}/pipeline.yml is no YAML: {error}") from None
+    sources = list((settings.get("sources") or {}) if isinstance(settings, dict) else {})
+    return {"SourceName": sources[0]} if len(sources) == 1 else {}
+
+
 def parse():
     arguments = argparse.ArgumentParser(prog="deploy", description=__doc__)
     arguments.add_argument("project", type=Path, nargs="?", default=Path(), help="folder with pipeline.yml (.)")
@@ -60,9 +73,10 @@ def parse():
     built = arguments.add_mutually_exclusive_group()
     built.add_argument("--program", type=Path, help="the program that the functions run (what cargo built last)")
     built.add_argument("--package", type=Path, help="a zip made for AWS, with its own program and project")
+    arguments.add_argument("--template", type=Path, default=TEMPLATE, help="a template of your own (infra/aws/template.yaml)")
     arguments.add_argument(
         "--parameter", type=parameter, action="append", default=[], metavar="NAME=VALUE",
-        help="a parameter of the template, such as SourceName=orders",
+        help="a parameter of the template, such as MaximumConcurrency=8; SourceName is the project's source, where it has one",
     )
     return arguments.parse_args()
 
@@ -77,8 +91,8 @@ def parameter(text):
 class Stack:
     """A stack of CloudFormation."""
 
-    def __init__(self, formation, name):
-        self.formation, self.name = formation, name
+    def __init__(self, formation, name, template):
+        self.formation, self.name, self.template = formation, name, template
 
     def bring_up_to_date(self, parameters):
         """Makes or changes it, and returns its outputs."""
@@ -87,7 +101,7 @@ class Stack:
             StackName=self.name,
             ChangeSetName=changes,
             ChangeSetType="UPDATE" if self.status() else "CREATE",
-            TemplateBody=TEMPLATE.read_text(),
+            TemplateBody=self.template.read_text(),
             Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
             Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
         )
@@ -114,7 +128,7 @@ class Stack:
             if made["Status"] == "FAILED":
                 if "didn't contain changes" in made.get("StatusReason", ""):
                     return False
-                raise Failed(f"{TEMPLATE.name}: {made.get('StatusReason')}")
+                raise Failed(f"{self.template.name}: {made.get('StatusReason')}")
             if made["Status"] == "CREATE_COMPLETE":
                 return True
             time.sleep(LOOK_EVERY)

@@ -11,15 +11,6 @@ from conftest import EVENTS
 GOLD = ("on_time_by_carrier_hour", "delay_by_airport", "cancellations_by_weather")
 
 
-@pytest.fixture
-def landing(airlines):
-    """The example, with its files in a landing folder or bucket."""
-    bronze = airlines.folder / "transformations/bronze.sql"
-    airlines.write("transformations/bronze.sql", bronze.read_text().replace("'data/", "'/landing/"))
-    airlines.write("pipeline.yml", (airlines.folder / "pipeline.yml").read_text() + "\nroots: {/landing: data}\n")
-    return airlines
-
-
 @pytest.fixture(scope="session")
 def lines():
     with gzip.open(EVENTS, "rt") as recorded:

@@ -21,6 +21,17 @@ QUEUES = ("events", "arrivals", "commits")
 KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
 
 
+def installed():
+    """Where LocalStack is, with its processes' logs."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("HEADWATER_LOCALSTACK") or cache / "headwater-localstack")
+
+
+def client(endpoint, name):
+    how = Config(retries={"max_attempts": 0}, read_timeout=400, max_pool_connections=16, s3={"addressing_style": "path"})
+    return boto3.client(name, endpoint_url=endpoint, config=how, **KEYS)
+
+
 class LocalCloud:
     """A LocalStack on a port of its own."""
 
@@ -44,14 +55,11 @@ class LocalCloud:
         return done.stdout + done.stderr
 
     def client(self, name):
-        how = Config(retries={"max_attempts": 0}, read_timeout=400, max_pool_connections=16, s3={"addressing_style": "path"})
-        return boto3.client(name, endpoint_url=self.endpoint, config=how, **KEYS)
+        return client(self.endpoint, name)
 
     def functions(self):
         """The processes of all functions, as number and environment."""
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        folder = Path(os.environ.get("HEADWATER_LOCALSTACK") or cache / "headwater-localstack")
-        parent = (folder / f"port-{self.port}/pid").read_text().strip()
+        parent = (installed() / f"port-{self.port}/pid").read_text().strip()
         found = {}
         for process in Path("/proc").glob("[0-9]*"):
             try:

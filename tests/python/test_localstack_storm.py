@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 
-from airlines_cloud import check_against_local, check_broken, check_landed, disturbed, landing, lines, upload  # noqa: F401
+from airlines_cloud import check_against_local, check_broken, check_landed, disturbed, lines, upload  # noqa: F401
 from cloud import FUNCTIONS, local_cloud, stack  # noqa: F401
 from storm import Storm
 from test_airlines import check
@@ -53,10 +53,10 @@ def wake(cloud, is_over):
             cloud.functions.invoke(FunctionName=f"{cloud.name}-{name}", Payload=b"{}")
 
 
-def test_kills_time_outs_and_a_storm_in_storage_change_no_row(landing, lines, events, stack, local_cloud):  # noqa: F811
-    cloud = stack(landing.folder, SourceName="flights")
+def test_kills_time_outs_and_a_storm_in_storage_change_no_row(airlines, lines, events, stack, local_cloud):  # noqa: F811
+    cloud = stack(airlines.folder)
     cloud.come_again_after(seconds=4, receives=1000)
-    upload(cloud, landing)
+    upload(cloud, airlines)
     sent, broken = disturbed(lines[:PART], seed=2)
     with Storm(local_cloud.port, seed=3, stall=SHORT + 2) as storm:
         cloud.configure(SHORT, AWS_ENDPOINT_URL=storm.endpoint)
@@ -71,11 +71,11 @@ def test_kills_time_outs_and_a_storm_in_storage_change_no_row(landing, lines, ev
         storm.rages = False
         cloud.configure(60)
         cloud.settle()
-        landing.write("part.ndjson", "\n".join(lines[:PART]))
-        landing.run("replay", "part.ndjson", "--to", "flights")
-        landing.run("run")
+        airlines.write("part.ndjson", "\n".join(lines[:PART]))
+        airlines.run("replay", "part.ndjson", "--to", "flights")
+        airlines.run("run")
         check(cloud, events[:PART])
-        check_against_local(cloud, landing)
+        check_against_local(cloud, airlines)
         check_broken(cloud, broken)
         timed_out = sum("Task timed out" in line for name in FUNCTIONS for line in cloud.logged(name))
     check_landed(cloud, sent, broken)

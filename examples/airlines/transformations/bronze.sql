@@ -16,17 +16,17 @@ FROM STREAM read_events(
 -- What comes in batches: files that land in a folder, each read once.
 CREATE OR REFRESH STREAMING TABLE airports
 AS SELECT faa, name, lat, lon, tzone
-FROM STREAM read_files('data/airports', format => 'csv', header => true);
+FROM STREAM read_files('/landing/airports', format => 'csv', header => true);
 
 CREATE OR REFRESH STREAMING TABLE airlines
 AS SELECT carrier, name
-FROM STREAM read_files('data/airlines', format => 'csv', header => true, schema => 'carrier STRING, name STRING');
+FROM STREAM read_files('/landing/airlines', format => 'csv', header => true, schema => 'carrier STRING, name STRING');
 
 CREATE OR REFRESH STREAMING TABLE planes
 AS SELECT tailnum, year AS built, manufacturer, model, seats
-FROM STREAM read_files('data/planes', format => 'csv', header => true);
+FROM STREAM read_files('/landing/planes', format => 'csv', header => true);
 
 CREATE OR REFRESH STREAMING TABLE weather
 AS SELECT origin, CAST(time_hour AS TIMESTAMP) AS hour, wind_speed, precip, visib
-FROM STREAM read_files('data/weather', format => 'csv', header => true,
+FROM STREAM read_files('/landing/weather', format => 'csv', header => true,
   schemaHints => 'wind_speed DOUBLE, precip DOUBLE, visib DOUBLE, time_hour STRING');
