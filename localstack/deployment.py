@@ -42,7 +42,7 @@ def deploy():
     parameters = {"CodeBucket": bucket, "CodeKey": key} | only_source(given) | dict(given.parameter)
     outputs = Stack(formation, given.stack, given.template).bring_up_to_date(parameters)
     say("✓", f"stack `{given.stack}` is up to date after {time.monotonic() - begun:.1f} s")
-    print(described(cloud, given.stack, outputs), end="")
+    print(described(cloud, given.stack, parameters.get("SourceName", "events"), outputs), end="")
 
 
 def packed_by(given):
@@ -143,7 +143,7 @@ class Stack:
             raise Failed(f"stack `{self.name}` is {status}:\n{reasons}\nrun localstack/down, localstack/up, and deploy again")
 
 
-def described(cloud, stack, outputs):
+def described(cloud, stack, source, outputs):
     """What is there, and what to type next."""
     lake, landing, queue = (outputs[name] for name in ("LakeBucketName", "LandingBucketName", "EventsQueueUrl"))
     aws = cloud.python.with_name("aws")
@@ -157,8 +157,12 @@ Speak to it:
          AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
   alias aws={aws}
 Then, for example:
-  aws sqs send-message --queue-url {queue} --message-body '{{"id": 1}}'
-  aws s3 cp data.csv s3://{landing}/data/
+  aws s3 cp --recursive data s3://{landing}
   aws lambda invoke --function-name {stack}-gold --payload '{{}}' /dev/stdout
   aws logs filter-log-events --log-group-name /aws/lambda/{stack}-silver --query 'events[].message' --output text
+Let headwater speak to it, in the project's folder:
+  export HEADWATER_STORAGE=s3://{lake} HEADWATER_SOURCES_{source.upper()}=sqs://{stack}-events
+  headwater replay events.ndjson --to {source}
+  headwater status
+  headwater query 'SELECT ...'
 """

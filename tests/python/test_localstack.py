@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import sys
 import time
 import zipfile
@@ -44,7 +45,7 @@ def shop(empty):
 
 
 def test_a_deployed_project_lands_events_and_files_and_answers(shop, stack):  # noqa: F811
-    cloud = stack(shop.folder, SourceName="orders")
+    cloud = stack(shop.folder)
     cloud.send([json.dumps({"id": number, "quantity": 2}) for number in range(25)] + ["no JSON"])
     cloud.upload("prices/a+b c é.csv", "id,price\n1,10\n2,20\n")
     cloud.settle()
@@ -66,7 +67,7 @@ def test_a_deployed_project_lands_events_and_files_and_answers(shop, stack):  # 
 
 
 def test_what_can_not_be_read_as_an_event_fails_and_is_not_quoted(shop, stack):  # noqa: F811
-    cloud = stack(shop.folder, SourceName="orders")
+    cloud = stack(shop.folder)
     event = messages({"a": "hunter2"}, queue_name="other")
     answer = cloud.functions.invoke(FunctionName=f"{cloud.name}-bronze-events", Payload=json.dumps(event))
     body = json.load(answer["Payload"])
@@ -78,7 +79,7 @@ def test_what_can_not_be_read_as_an_event_fails_and_is_not_quoted(shop, stack): 
 
 
 def test_a_project_that_is_deployed_again_changes_what_runs(shop, stack):  # noqa: F811
-    cloud = stack(shop.folder, SourceName="orders")
+    cloud = stack(shop.folder)
     cloud.send([json.dumps({"id": 1, "quantity": 2})])
     cloud.settle()
     shop.write("more.sql", "CREATE MATERIALIZED VIEW largest AS SELECT max(quantity) AS quantity FROM orders;")
@@ -86,6 +87,19 @@ def test_a_project_that_is_deployed_again_changes_what_runs(shop, stack):  # noq
     cloud.settle()
     assert [row["quantity"] for row in cloud.rows("gold/largest")] == [2]
     assert "is up to date" in cloud.deploy()
+
+
+def test_the_command_speaks_to_a_deployed_project_as_deploy_says(shop, stack, monkeypatch):  # noqa: F811
+    cloud = stack(shop.folder)
+    for name, value in re.findall(r"\b((?:AWS|HEADWATER)_[A-Z_]+)=(\S+)", cloud.deploy()):
+        monkeypatch.setenv(name, value)
+    shop.write("events.ndjson", "".join(json.dumps({"id": id, "quantity": 3}) + "\n" for id in range(40)))
+    shop.run("replay", "events.ndjson", "--to", "orders")
+    cloud.settle()
+    status = json.loads(shop.run("status", "--format", "json"))
+    assert {row["dataset"]: row["rows"] for row in status["datasets"]} == {"orders_raw": 40, "prices": None, "orders": 40, "total": 1}
+    assert [(row["source"], row["waiting"]) for row in status["sources"]] == [("orders", 0)]
+    assert json.loads(shop.run("query", "SELECT quantity FROM total", "--format", "json")) == [{"quantity": 120}]
 
 
 def test_batches_run_side_by_side_up_to_the_mappings_bound_with_bodies_as_sent(local_cloud):  # noqa: F811
