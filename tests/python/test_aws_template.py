@@ -114,6 +114,21 @@ def test_batches_are_answered_message_by_message_and_bounded(functions):
             assert mapping["ScalingConfig"]["MaximumConcurrency"]
 
 
+def test_readers_of_a_queue_are_bounded_by_its_mapping_and_never_throttled(functions):
+    """A batch that is throttled comes again after the visibility time-out only, and each time counts as received."""
+    bounds = {
+        name: mapping["ScalingConfig"]["MaximumConcurrency"]
+        for name, function in functions.items()
+        for mapping in sources(function).values()
+    }
+    assert bounds == {"BronzeEventsFunction": {"Ref": "MaximumConcurrency"}, "BronzeFilesFunction": 2, "SilverFunction": 2}
+    parameter = yaml.load(TEMPLATE.read_text(), Loader)["Parameters"]["MaximumConcurrency"]
+    assert (parameter["Default"], parameter["MinValue"], parameter["MaxValue"]) == (4, 2, 16)
+    assert not any("ReservedConcurrentExecutions" in function for function in functions.values())
+    windows = [mapping["MaximumBatchingWindowInSeconds"] for function in functions.values() for mapping in sources(function).values()]
+    assert windows == [1, 1, 1]
+
+
 def test_each_queue_has_dead_letters_that_are_kept_as_long_and_raise_an_alarm(resources, queues):
     alarms = of_type(resources, "AWS::CloudWatch::Alarm").values()
     watched = {resource({"Fn::GetAtt": alarm["Dimensions"][0]["Value"]["Fn::GetAtt"]})
