@@ -226,13 +226,13 @@ async fn the_commit_says_that_no_row_changed() {
 }
 
 /// Puts a log entry by hand.
-async fn put_log(storage: &Storage, version: u64, actions: &[serde_json::Value]) {
+pub(crate) async fn put_log(storage: &Storage, version: u64, actions: &[serde_json::Value]) {
     let lines: Vec<String> = actions.iter().map(ToString::to_string).collect();
     let location = storage.location(&format!("{NUMBERS}/_delta_log/{}", log_entry(version)));
     storage.object_store().put(&location, lines.join("\n").into()).await.unwrap();
 }
 
-async fn log_of(storage: &Storage, version: u64) -> Vec<serde_json::Value> {
+pub(crate) async fn log_of(storage: &Storage, version: u64) -> Vec<serde_json::Value> {
     let location = storage.location(&format!("{NUMBERS}/_delta_log/{}", log_entry(version)));
     let bytes = storage.object_store().get(&location).await.unwrap().bytes().await.unwrap();
     bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()

@@ -14,6 +14,7 @@ use headwater_lake::storage::Storage;
 use headwater_testkit::fault_store::{Fault, FaultStore, Operation};
 
 use crate::compaction::{compact, data_files, lake_of, outcomes};
+use crate::lakes::until_death;
 use crate::tables::{
     Steps, append_of, committed, compaction_of, in_memory, log_entry, nothing, open, overwrite_of, places, put, redone,
     rows, schema, table_of,
@@ -219,8 +220,7 @@ async fn wherever_it_dies_the_next_run_finds_the_same_rows() {
         let pair = pair();
         table_of(&pair.quick, 0..22).await;
         pair.faults.crash_after(survived);
-        let deadline = Some(Utc::now() + chrono::Duration::milliseconds(600));
-        drop(lake_of(&pair.slow).compact(&Trigger { cause: Cause::Timer(Vec::new()), deadline }).await);
+        Box::pin(until_death(&pair.faults, compact(&pair.slow))).await;
         let crashed = pair.faults.has_crashed();
         assert_eq!(rows(&pair.quick).await, (0..22).collect::<Vec<_>>(), "after {survived} operations");
         pair.faults.restart();

@@ -20,3 +20,4 @@ mod local_host;
 mod redrive;
 mod simulation;
 mod tables;
+mod vacuum;

@@ -1,4 +1,4 @@
-//! `headwater compact`: small files to large ones.
+//! `headwater compact`: small files to large ones, and what nobody reads any more away.
 
 use std::path::Path;
 
@@ -25,7 +25,7 @@ pub(crate) async fn execute(arguments: &CompactArguments, project: Option<&Path>
     }
     let report = headwater_compact::handle(&lake, Trigger::new(Cause::Timer(names))).await;
     if report.flows.is_empty() {
-        output.note("nothing to do: no table has enough small files, and no checkpoint is due")?;
+        output.note("nothing to do: no table has enough small files, and neither a checkpoint nor a vacuum is due")?;
         return Ok(Exit::Done);
     }
     let flows = &report.flows;
@@ -56,6 +56,7 @@ async fn explain(lake: &Lake, names: &[DatasetName], output: &Output) -> Result<
         .number("to rewrite", plans.iter().map(|plan| Some(plan.rewritten as u64)))
         .bytes("bytes", plans.iter().map(|plan| Some(plan.bytes)))
         .number("files after", plans.iter().map(|plan| Some((plan.files - plan.rewritten + plan.bins) as u64)))
+        .number("to delete", plans.iter().map(|plan| Some(plan.expired as u64)))
         .rows();
     output.print(&render::rows(&rows, output)?)?;
     Ok(Exit::Done)

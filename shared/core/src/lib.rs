@@ -30,4 +30,5 @@ pub mod replay;
 pub mod report;
 pub mod sql;
 pub mod trigger;
+pub mod vacuum;
 pub mod watermark;

@@ -41,7 +41,7 @@ pub struct Change {
     pub fence: Fence,
     /// Records that no other commit may have landed meanwhile.
     pub records: Option<(LedgerColumn, HashSet<String>)>,
-    /// Rows come or go; false for compaction.
+    /// Rows come or go; false for compaction and vacuum.
     pub data_change: bool,
     /// Goes into `commitInfo`.
     pub report: FlowReport,
@@ -294,6 +294,8 @@ impl<'a> Committer<'a> {
         if self.change.data_change {
             let mode = if self.change.removes.is_empty() { SaveMode::Append } else { SaveMode::Overwrite };
             DeltaOperation::Write { mode, partition_by: None, predicate: None }
+        } else if self.change.adds.is_empty() && self.change.removes.is_empty() {
+            DeltaOperation::VacuumEnd { status: "COMPLETED".to_owned() }
         } else {
             DeltaOperation::Optimize { predicate: None, target_size: 0 }
         }

@@ -35,9 +35,18 @@ pub struct CompactionPlan {
     pub bytes: u64,
     /// Files that they would become.
     pub bins: usize,
+    /// Files that nobody reads any more, of which vacuum would delete as many.
+    pub expired: usize,
 }
 
 impl Lake {
+    /// All that keeps tables in shape: [`Self::compact`], then [`Self::vacuum`] where its time has come.
+    pub async fn maintain(&self, trigger: &Trigger) -> Report {
+        let mut report = self.compact(trigger).await;
+        report.extend(self.vacuum(trigger, Self::now()).await);
+        report
+    }
+
     /// Compacts and checkpoints every table, or those that a timer names, side tables included.
     pub async fn compact(&self, trigger: &Trigger) -> Report {
         let mut report = Report::default();
@@ -61,6 +70,7 @@ impl Lake {
             let Some(table) = self.table(&dataset).await? else { continue };
             let files = table.files()?;
             let bins = self.bins(&files);
+            let expired = self.expired_files(&dataset, &table, Self::now()).await?;
             let rewritten: Vec<&DataFile> = bins.iter().flatten().collect();
             plans.push(CompactionPlan {
                 dataset,
@@ -68,13 +78,14 @@ impl Lake {
                 rewritten: rewritten.len(),
                 bytes: rewritten.iter().map(|file| file.size()).sum(),
                 bins: bins.len(),
+                expired,
             });
         }
         Ok(plans)
     }
 
     /// All tables with their side tables, or those named.
-    fn tables_of(&self, cause: &Cause) -> Vec<DatasetName> {
+    pub(crate) fn tables_of(&self, cause: &Cause) -> Vec<DatasetName> {
         let named = match cause {
             Cause::Timer(names) | Cause::Commits(names) => names.as_slice(),
             Cause::Messages(_) | Cause::Objects(_) => &[],

@@ -20,4 +20,5 @@ mod remedy;
 pub mod storage;
 pub mod table;
 mod uploads;
+mod vacuum;
 pub mod write;

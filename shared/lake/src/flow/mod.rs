@@ -27,6 +27,8 @@ mod stream;
 mod target;
 mod view;
 
+pub(crate) use stream::progress;
+
 pub use redrive::{RETURNED, Redrive, Redriven};
 
 use std::time::Instant;

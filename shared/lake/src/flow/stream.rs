@@ -254,7 +254,7 @@ fn readable(steps: &[(u64, Vec<DataFile>)], removals: &[(u64, BTreeSet<String>)]
 
 /// The consumed version that a table's `txn` holds. A negative one means the start: a full refresh
 /// sets it.
-pub(super) async fn progress(table: Option<&Table>, app_id: &str) -> Result<Option<u64>> {
+pub(crate) async fn progress(table: Option<&Table>, app_id: &str) -> Result<Option<u64>> {
     match table {
         Some(table) => Ok(table.transaction(app_id).await?.and_then(|version| u64::try_from(version).ok())),
         None => Ok(None),

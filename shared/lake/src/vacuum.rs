@@ -1,0 +1,225 @@
+//! Files that nobody reads any more.
+//!
+//! Replaced by compaction or by a newer answer of a view, or left by a run that died before its commit: they go once they
+//! are older than the table's retention (`delta.deletedFileRetentionDuration`), a day at least, and older than what
+//! a stream of the pipeline still has to read. The table's folder is listed for it, once a day while the
+//! table changes ([`headwater_core::vacuum`]). A commit without rows then tells what was done, and up to when.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use chrono::{DateTime, Duration, Utc};
+use deltalake::operations::vacuum::{Clock, VacuumMode};
+use deltalake::table::config::TablePropertiesExt;
+use futures::{StreamExt, TryStreamExt};
+use headwater_core::commit::Fence;
+use headwater_core::model::{Flow, RelationSource};
+use headwater_core::name::{DatasetName, FlowName};
+use headwater_core::report::{FlowReport, Outcome, Report};
+use headwater_core::trigger::Trigger;
+use headwater_core::vacuum::{Facts, due, kept_for};
+use object_store::ObjectStore;
+use object_store::path::Path;
+
+use crate::commit::{Change, CommitOutcome, RetryPolicy, commit};
+use crate::error::{LakeError, Result};
+use crate::flow::progress;
+use crate::lake::Lake;
+use crate::protocol::check_writable;
+use crate::table::{DataFile, Table};
+
+/// The maintenance step, as reports and the `txn` of its last time name it.
+const STEP: &str = "vacuum";
+
+impl Lake {
+    /// Deletes, in every table or in those that a timer names, what may go at this time. One report a table that was
+    /// looked at; a table that isn't due is passed over.
+    pub async fn vacuum(&self, trigger: &Trigger, now: DateTime<Utc>) -> Report {
+        let mut report = Report::default();
+        for dataset in self.tables_of(&trigger.cause) {
+            if trigger.deadline.is_some_and(|deadline| Self::now() >= deadline) {
+                break;
+            }
+            match self.vacuum_table(&dataset, trigger, now).await {
+                Ok(done) => report.flows.extend(done),
+                Err(error) => {
+                    let mut failed = step_report(&dataset, trigger);
+                    failed.outcome = Outcome::Failed { kind: error.kind(), message: error.to_string() };
+                    report.flows.push(failed);
+                }
+            }
+        }
+        report
+    }
+
+    /// How many files could be deleted now, whether it's time to look or not.
+    ///
+    /// # Errors
+    /// `Unavailable` when the table or its folder can't be read.
+    pub async fn expired_files(&self, dataset: &DatasetName, table: &Table, now: DateTime<Utc>) -> Result<usize> {
+        let kept = kept_for(self.facts(dataset, table).await?, now);
+        Ok(self.expired(table, kept, now).await?.len())
+    }
+
+    async fn vacuum_table(
+        &self,
+        dataset: &DatasetName,
+        trigger: &Trigger,
+        now: DateTime<Utc>,
+    ) -> Result<Option<FlowReport>> {
+        let started = Instant::now();
+        let Some(table) = self.table(dataset).await? else { return Ok(None) };
+        let Some(kept) = due(self.facts(dataset, &table).await?, now) else { return Ok(None) };
+        check_writable(&self.storage().table_url(table.path()), table.snapshot()?)?;
+        let expired = self.expired(&table, kept, now).await?;
+        // What was live in between, as after another engine's RESTORE, stays.
+        let Some(table) = self.table(dataset).await? else { return Ok(None) };
+        let live: BTreeSet<Path> = table.files()?.iter().map(|file| file.location().clone()).collect();
+        let gone: Vec<Path> = expired.into_iter().filter(|path| !live.contains(path)).collect();
+        let mut report = step_report(dataset, trigger);
+        report.files_removed = gone.len() as u64;
+        self.delete(gone).await?;
+        report.millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        report.outcome = self.note(&table, now - kept, &report, trigger).await?;
+        Ok(Some(report))
+    }
+
+    async fn facts(&self, dataset: &DatasetName, table: &Table) -> Result<Facts> {
+        let snapshot = table.snapshot()?;
+        let retention = snapshot.table_properties().deleted_file_retention_duration();
+        let cleared = table.transaction(&self.vacuum_app_id()).await?;
+        Ok(Facts {
+            cleared: cleared.and_then(DateTime::from_timestamp_millis),
+            newest_file: table.files()?.iter().map(DataFile::modified).max(),
+            made: snapshot.metadata().created_time().and_then(DateTime::from_timestamp_millis),
+            retention: Duration::from_std(retention).unwrap_or(Duration::MAX),
+            unread_since: self.unread_since(dataset, table).await?,
+        })
+    }
+
+    fn vacuum_app_id(&self) -> String {
+        FlowName::new(STEP).app_id(&self.pipeline().name)
+    }
+
+    /// When the first commit with rows was made that some stream of the pipeline hasn't read. A commit whose entry is
+    /// gone can't be read by any.
+    async fn unread_since(&self, dataset: &DatasetName, table: &Table) -> Result<Option<DateTime<Utc>>> {
+        let mut read: Option<u64> = None;
+        for flow in self.pipeline().flows.iter().filter(|flow| streams_from(flow, dataset)) {
+            if let Some(version) = self.least_progress(flow).await? {
+                read = Some(read.map_or(version, |least| least.min(version)));
+            }
+        }
+        let Some(read) = read.filter(|read| *read < table.version()) else { return Ok(None) };
+        for version in read..table.version() {
+            match table.changes(Some(version), version + 1).await {
+                Ok(entries) => {
+                    if let Some(entry) = entries.first().filter(|entry| entry.changes_rows()) {
+                        return Ok(entry.timestamp);
+                    }
+                }
+                Err(LakeError::LogEntryGone { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// How far a flow has come, by that of its tables that is furthest behind: a batch that died half-way is read again.
+    async fn least_progress(&self, flow: &Flow) -> Result<Option<u64>> {
+        let (app_id, main) = (self.app_id(flow), &flow.target);
+        let mut least = progress(self.table(main).await?.as_ref(), &app_id).await?;
+        if least.is_none() {
+            for side in [main.quarantine(), main.late(), main.changes()] {
+                let side = progress(self.table(&side).await?.as_ref(), &app_id).await?;
+                least = least.into_iter().chain(side).min();
+            }
+        }
+        Ok(least)
+    }
+
+    /// Files of the table's folder that no version within the retention names, by their paths in the store.
+    async fn expired(&self, table: &Table, kept: Duration, now: DateTime<Utc>) -> Result<Vec<Path>> {
+        let plan = table
+            .delta()
+            .clone()
+            .vacuum()
+            .with_mode(VacuumMode::Full)
+            .with_dry_run(true)
+            .with_retention_period(kept)
+            .with_clock(Arc::new(At(now)));
+        let (_, plan) =
+            plan.await.map_err(|source| LakeError::delta(&self.storage().table_url(table.path()), source))?;
+        let folder = self.storage().location(table.path());
+        let location = |path: &str| {
+            let path = Path::parse(path).unwrap_or_else(|_| Path::from(path));
+            Path::from_iter(folder.parts().chain(path.parts()))
+        };
+        let paths: BTreeSet<Path> = plan.files_deleted.iter().map(|path| location(path)).collect();
+        Ok(paths.into_iter().collect())
+    }
+
+    /// A file that is gone already is no failure.
+    async fn delete(&self, paths: Vec<Path>) -> Result<()> {
+        let paths = futures::stream::iter(paths.into_iter().map(Ok)).boxed();
+        let mut deleted = self.storage().object_store().delete_stream(paths);
+        loop {
+            match deleted.try_next().await {
+                Ok(Some(_)) | Err(object_store::Error::NotFound { .. }) => {}
+                Ok(None) => return Ok(()),
+                Err(source) => {
+                    let path = self.storage().url().to_string();
+                    return Err(LakeError::Storage { action: "can't delete old files in", path, source });
+                }
+            }
+        }
+    }
+
+    /// Notes in the table that what was removed before this time is gone.
+    async fn note(
+        &self,
+        table: &Table,
+        cleared: DateTime<Utc>,
+        report: &FlowReport,
+        trigger: &Trigger,
+    ) -> Result<Outcome> {
+        let change = Change {
+            adds: Vec::new(),
+            removes: Vec::new(),
+            schema: None,
+            txns: vec![(self.vacuum_app_id(), cleared.timestamp_millis())],
+            watermark: None,
+            fence: Fence::default(),
+            records: None,
+            data_change: false,
+            report: report.clone(),
+        };
+        let policy = RetryPolicy::until(trigger.deadline);
+        Ok(match commit(self.storage(), table.path(), Some(table), &change, policy).await? {
+            CommitOutcome::Committed { version, .. } => Outcome::Committed { version },
+            CommitOutcome::AlreadyApplied { .. } => Outcome::AlreadyApplied,
+            CommitOutcome::Redo { reason } => Outcome::Retryable { reason: reason.to_owned() },
+            CommitOutcome::Retryable { reason } => Outcome::Retryable { reason },
+        })
+    }
+}
+
+fn streams_from(flow: &Flow, dataset: &DatasetName) -> bool {
+    let source = flow.stream().map(|relation| &relation.source);
+    matches!(source, Some(RelationSource::TableStream { dataset: read, .. }) if read == dataset)
+}
+
+fn step_report(dataset: &DatasetName, trigger: &Trigger) -> FlowReport {
+    FlowReport::new(FlowName::new(STEP), dataset.clone(), trigger.cause.word())
+}
+
+/// A clock that stands.
+#[derive(Debug)]
+struct At(DateTime<Utc>);
+
+impl Clock for At {
+    fn current_timestamp_millis(&self) -> i64 {
+        self.0.timestamp_millis()
+    }
+}
