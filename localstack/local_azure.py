@@ -114,7 +114,7 @@ class LocalAzure:
 
 
 def up():
-    """Starts what doesn't run."""
+    """Starts all of it, unless all of it runs; what a part held that has ended is lost anyway."""
     azure = LocalAzure.here()
     install(azure)
     azure.state.mkdir(parents=True, exist_ok=True)

@@ -52,6 +52,9 @@ class Host:
         self.handler.stop()
         for thread in self.threads:
             thread.join(timeout=10)
+        if self.handler.is_alive():
+            # It was started again at that very moment.
+            self.handler.kill()
         self.blobs.close()
         self.queues.close()
 
