@@ -5,22 +5,14 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import threading
 import time
-import urllib.error
-import urllib.request
-from pathlib import Path
 
 import pytest
-from azure import eventhub
-from azure.storage.blob import BlobServiceClient
-from deltalake import DeltaTable
 
+from azure_cloud import PARTITIONS, cloud  # noqa: F401
 from conftest import ROOT
-
-sys.path.append(str(ROOT / "localstack"))
-from local_azure import ACCOUNT, BLOBS, CONTROL, HOST, KEY, LocalAzure
+from local_azure import ACCOUNT, CONTROL
 
 PIPELINE = "name: shop\nstorage: lake\nsources:\n  orders: {spool: events/orders}\nroots: {/landing: in}\n"
 SQL = """
@@ -32,91 +24,11 @@ CREATE STREAMING TABLE orders AS SELECT id, quantity FROM STREAM(orders_raw);
 CREATE MATERIALIZED VIEW total AS SELECT count(*) AS orders, sum(quantity) AS quantity FROM orders;
 """
 OFTEN = "HEADWATER_GOLD_SCHEDULE=* * * * * *"
-PARTITIONS = 4
 KILLS = 30
 
 
-class Cloud:
-    """A local Azure at an address of its own, which ends with the tests."""
-
-    def __init__(self):
-        # The Python client of Event Hubs takes no port but its own, so that each has an address.
-        self.azure = LocalAzure(f"127.1.{os.getpid() // 200 % 200 + 20}.{os.getpid() % 200 + 20}")
-        self.options = {"account_name": ACCOUNT, "account_key": KEY, "endpoint": f"{self.azure.url(BLOBS)}/{ACCOUNT}", "allow_http": "true"}
-
-    def run(self, command, *arguments, expect=0):
-        """One of localstack/'s commands, and what it printed."""
-        which = [] if command == "land" else ["--azure"]
-        done = subprocess.run(
-            [str(ROOT / "localstack" / command), *which, *map(str, arguments)],
-            env=os.environ | {"HEADWATER_AZURE_ADDRESS": self.azure.address}, capture_output=True, text=True, timeout=580)
-        assert done.returncode == expect, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    def headwater(self, *arguments, **variables):
-        environment = os.environ | self.azure.variables | variables
-        done = subprocess.run([os.environ["HEADWATER_BIN"], *map(str, arguments)], env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    def send(self, partition, orders):
-        client = eventhub.EventHubProducerClient.from_connection_string(self.azure.event_hubs, eventhub_name="orders")
-        with client:
-            batch = client.create_batch(partition_id=str(partition))
-            for number in orders:
-                event = eventhub.EventData(json.dumps({"id": number, "quantity": 1}))
-                event.properties = {"shop": "online"}
-                batch.add(event)
-            client.send_batch(batch)
-
-    def land(self, name, text):
-        with BlobServiceClient.from_connection_string(self.azure.storage) as blobs:
-            blobs.get_blob_client("landing", name).upload_blob(text, overwrite=True)
-
-    def rows(self, table):
-        if not DeltaTable.is_deltatable(f"az://lake/{table}", storage_options=self.options):
-            return []
-        return DeltaTable(f"az://lake/{table}", storage_options=self.options).to_pyarrow_table().to_pylist()
-
-    def await_rows(self, table, expected, value, seconds=90):
-        end = time.monotonic() + seconds
-        while (there := sorted(map(value, self.rows(table)))) != expected:
-            assert time.monotonic() < end, f"{table}: {there[:20]} …\n{self.logs()}"
-            time.sleep(0.1)
-
-    def logs(self):
-        files = (self.azure.host.log, self.azure.state / "handler.log")
-        return "\n".join(file.read_text(errors="replace")[-3000:] for file in files if file.exists())
-
-    def handler(self):
-        """The number of the handler's process; none while another is started."""
-        parent = f"PPid:\t{self.azure.host.pid()}\n"
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                if parent in (process / "status").read_text() and b"FUNCTIONS_CUSTOMHANDLER_PORT" in (process / "environ").read_bytes():
-                    return int(process.name)
-            except OSError:
-                continue
-        return None
-
-    def control(self, path):
-        urllib.request.urlopen(urllib.request.Request(self.azure.url(CONTROL) + path, method="POST"), timeout=10).close()
-
-    def status(self):
-        return self.azure.ask(HOST, "/admin/host/status")
-
-
-@pytest.fixture(scope="module")
-def cloud():
-    cloud = Cloud()
-    cloud.run("up")
-    yield cloud
-    cloud.run("down")
-    assert not any(server.pid() for server in cloud.azure.servers) and not cloud.azure.state.exists()
-
-
 @pytest.fixture
-def shop(cloud, tmp_path):
+def shop(cloud, tmp_path):  # noqa: F811
     """The project, deployed on storage and hubs that are empty."""
     cloud.run("down")
     cloud.run("up")
@@ -128,9 +40,13 @@ def shop(cloud, tmp_path):
     return folder
 
 
-def test_events_and_files_pass_to_gold_and_are_looked_at(cloud, shop):
+def orders(first, count):
+    return [json.dumps({"id": number, "quantity": 1}) for number in range(first, first + count)]
+
+
+def test_events_and_files_pass_to_gold_and_are_looked_at(cloud, shop):  # noqa: F811
     for partition in range(PARTITIONS):
-        cloud.send(partition, range(partition * 100, partition * 100 + 100))
+        cloud.send("orders", partition, orders(partition * 100, 100))
     (shop / "prices").mkdir()
     for name, rows in (("a b.csv", "1,10\n2,20\n"), ("c.csv", "3,30\n")):
         (shop / "prices" / name).write_text(f"id,price\n{rows}")
@@ -149,12 +65,12 @@ def test_events_and_files_pass_to_gold_and_are_looked_at(cloud, shop):
         assert json.loads(shown) == [{"orders": 400}]
 
 
-def test_what_runs_is_changed_by_deploying_again(cloud, shop):
+def test_what_runs_is_changed_by_deploying_again(cloud, shop):  # noqa: F811
     before = cloud.status()
     assert (before["state"], "bronze-events" in before["functions"]) == ("Running", True)
     cloud.run("deploy", shop, "--setting", OFTEN)
     assert cloud.status() == before, "nothing changed"
-    cloud.send(0, range(10))
+    cloud.send("orders", 0, orders(0, 10))
     cloud.await_rows("gold/total", [10], lambda row: row["orders"])
     (shop / "more.sql").write_text("CREATE MATERIALIZED VIEW more AS SELECT max(id) AS last FROM orders;")
     cloud.run("deploy", shop, "--setting", OFTEN)
@@ -168,15 +84,11 @@ def test_what_runs_is_changed_by_deploying_again(cloud, shop):
 
 
 @pytest.mark.parametrize(("function", "status"), [("compact", 202), ("copper", 404)])
-def test_a_function_is_woken_by_hand(cloud, shop, function, status):
-    request = urllib.request.Request(f"{cloud.azure.url(HOST)}/admin/functions/{function}", method="POST")
-    try:
-        assert urllib.request.urlopen(request, timeout=60).status == status
-    except urllib.error.HTTPError as refused:
-        assert refused.code == status
+def test_a_function_is_woken_by_hand(cloud, shop, function, status):  # noqa: F811
+    assert cloud.wake(function) == status
 
 
-def test_handlers_that_are_killed_and_hubs_that_fail_lose_no_row_and_double_none(cloud, shop):
+def test_handlers_that_are_killed_and_hubs_that_fail_lose_no_row_and_double_none(cloud, shop):  # noqa: F811
     chance, kills, sent = random.Random(20130101), 0, 0
     cloud.control("/faults/detach?every=150")
     cloud.control("/faults/drop?every=250")
@@ -185,7 +97,7 @@ def test_handlers_that_are_killed_and_hubs_that_fail_lose_no_row_and_double_none
     def feed():
         nonlocal sent
         while not ended.is_set():
-            cloud.send(sent // 50 % PARTITIONS, range(sent, sent + 50))
+            cloud.send("orders", sent // 50 % PARTITIONS, orders(sent, 50))
             sent += 50
             if sent % 500 == 0:
                 cloud.land(f"prices/{sent}.csv", f"id,price\n{sent},1\n")
