@@ -254,8 +254,8 @@ impl Reader<'_> {
         let place = source[0].span;
         let whole = range(self.text, &source);
         let select = [Token::make_keyword("SELECT"), Token::Mul, Token::make_keyword("FROM")];
-        let tokens = select.map(|token| TokenWithSpan::new(token, place)).into_iter().chain(source).collect();
-        let dialect = SparkDialect;
+        let tokens: Vec<_> = select.map(|token| TokenWithSpan::new(token, place)).into_iter().chain(source).collect();
+        let dialect = SparkDialect::new(tokens.len());
         let mut parser = Parser::new(&dialect).with_tokens_with_locations(tokens);
         let query = parse_query(self.text, &mut parser, std::mem::take(&mut self.relations))?;
         let rest = parser.expect_token(&Token::EOF);

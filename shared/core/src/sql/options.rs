@@ -11,7 +11,7 @@ use super::dialect::SparkDialect;
 use super::option_names::refusal;
 use super::query::{message_of, syntax_error};
 use super::text::Text;
-use super::tokens::range;
+use super::tokens::{range, too_deep, too_long};
 use crate::diagnostic::{Diagnostic, SourceFile, Span};
 use crate::envelope::Envelope;
 use crate::model::{Column, CsvOptions, Format, ReadOptions};
@@ -24,7 +24,7 @@ pub(super) fn read_call(
     stream: bool,
 ) -> Result<ParsedSource, Vec<Diagnostic>> {
     let span = text.span(&range(text, call));
-    let dialect = SparkDialect;
+    let dialect = SparkDialect::of_options(call.len());
     let parsed = Parser::new(&dialect).with_tokens_with_locations(call.to_vec()).parse_expr();
     let expr = parsed.map_err(|error| vec![syntax_error(text, &error, &range(text, call))])?;
     let Arguments { positional, named } = arguments(text, &expr, &span)?;
@@ -67,7 +67,6 @@ pub(super) fn read_call(
 
 /// Columns of a DDL string such as `id BIGINT, at TIMESTAMP NOT NULL`.
 pub fn columns_of_ddl(ddl: &str) -> Result<Vec<Column>, String> {
-    let dialect = SparkDialect;
     let file = SourceFile::new("schema", ddl);
     let text = super::text::substitute(&file, &std::collections::BTreeMap::new(), &[], &mut Vec::new());
     let (statements, failure) = super::tokens::statements(&text);
@@ -76,6 +75,10 @@ pub fn columns_of_ddl(ddl: &str) -> Result<Vec<Column>, String> {
     }
     let tokens: Vec<_> =
         statements.into_iter().flatten().filter(|token| token.token != sqlparser::tokenizer::Token::Colon).collect();
+    if too_deep(&tokens).or_else(|| too_long(&tokens)).is_some() {
+        return Err("it is nested too deeply".to_owned());
+    }
+    let dialect = SparkDialect::new(tokens.len());
     let mut parser = Parser::new(&dialect).with_tokens_with_locations(tokens);
     let columns =
         parser.parse_comma_separated(|parser| parser.parse_column_def()).map_err(|error| message_of(&error))?;

@@ -55,7 +55,7 @@ pub(super) fn parse(text: &Text, tokens: Tokens, configuration: &BTreeMap<String
     if !found.is_empty() {
         return Err(found);
     }
-    let dialect = SparkDialect;
+    let dialect = SparkDialect::new(tokens.len());
     let parser = Parser::new(&dialect).with_tokens_with_locations(tokens);
     let mut reader = Reader { text, parser, relations, whole, refused: Vec::new() };
     let statement = reader.statement().and_then(|statement| reader.expect_end().map(|()| statement));

@@ -11,8 +11,11 @@ use crate::diagnostic::Diagnostic;
 /// Statements deeper than this in brackets are refused rather than overflowing a stack.
 const DEEPEST: usize = 200;
 
+/// Types within types, which take more of a stack each.
+const DEEPEST_TYPE: usize = 50;
+
 /// Expressions of more operators, which nest to the left, are refused for the same reason.
-const LONGEST_CHAIN: usize = 5_000;
+const LONGEST_CHAIN: usize = 1_000;
 
 /// Queries of more set operations, too.
 const MOST_SET_OPERATIONS: usize = 500;
@@ -23,7 +26,7 @@ pub(super) type Tokens = Vec<TokenWithSpan>;
 /// The statements of a text. A text that can't be cut into tokens gives those before the fault.
 pub(super) fn statements(text: &Text) -> (Vec<Tokens>, Option<Diagnostic>) {
     let mut tokens = Vec::new();
-    let dialect = SparkDialect;
+    let dialect = SparkDialect::new(0);
     let outcome = Tokenizer::new(&dialect, text.as_str()).tokenize_with_location_into_buf(&mut tokens);
     let failure = outcome.err().map(|error| unreadable(text, &error));
     let mut statements = Vec::new();
@@ -79,16 +82,22 @@ pub(super) fn after_brackets(tokens: &[TokenWithSpan], open: usize) -> usize {
     tokens.len()
 }
 
-/// The place of the first token that is too deep in brackets.
+/// The place of the first token that is too deep in brackets, those of types included.
 pub(super) fn too_deep(tokens: &[TokenWithSpan]) -> Option<&TokenWithSpan> {
-    let mut depth = 0_usize;
+    const GENERIC: [&str; 3] = ["ARRAY", "MAP", "STRUCT"];
+    let (mut depth, mut types) = (0_usize, 0_usize);
+    let mut before: Option<&TokenWithSpan> = None;
     tokens.iter().find(|token| {
         match token.token {
             Token::LParen | Token::LBracket | Token::LBrace => depth += 1,
             Token::RParen | Token::RBracket | Token::RBrace => depth = depth.saturating_sub(1),
+            Token::Lt if before.is_some_and(|word| GENERIC.iter().any(|name| is_word(word, name))) => types += 1,
+            Token::Gt => types = types.saturating_sub(1),
+            Token::ShiftRight => types = types.saturating_sub(2),
             _ => {}
         }
-        depth > DEEPEST
+        before = Some(token);
+        depth > DEEPEST || types > DEEPEST_TYPE
     })
 }
 

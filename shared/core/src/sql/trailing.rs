@@ -127,7 +127,7 @@ impl RelationReader<'_> {
             self.word("FOR");
         }
         let named = &self.tokens[self.at..end];
-        let dialect = SparkDialect;
+        let dialect = SparkDialect::new(named.len());
         let mut parser = Parser::new(&dialect).with_tokens_with_locations(named.to_vec());
         let parsed = parser.parse_expr().and_then(|expr| {
             let is_named = parser.parse_keyword(sqlparser::keywords::Keyword::AS) || parser.peek_token() != Token::EOF;

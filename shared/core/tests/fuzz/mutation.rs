@@ -1,0 +1,75 @@
+//! Texts that are nearly right: those of a corpus, damaged here and there.
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+/// One damage.
+#[derive(Debug, Clone)]
+enum Damage {
+    /// A byte is another one.
+    Byte(Index, u8),
+    /// All after a place is gone.
+    Cut(Index),
+    /// A part is gone.
+    Without(Index, Index),
+    /// A part is there many times.
+    Repeat(Index, Index, usize),
+    /// Something that means something to the reader stands there too.
+    Insert(Index, Index),
+    /// It goes on as another text does.
+    Splice(Index, Index, Index),
+}
+
+impl Damage {
+    fn done_to(&self, bytes: &mut Vec<u8>, corpus: &[Vec<u8>], words: &[&str]) {
+        let at = |index: &Index, length: usize| index.index(length + 1);
+        let range = |a: &Index, b: &Index, length: usize| {
+            let (a, b) = (at(a, length), at(b, length));
+            a.min(b)..a.max(b)
+        };
+        match self {
+            Self::Byte(place, byte) if !bytes.is_empty() => {
+                let place = place.index(bytes.len());
+                bytes[place] = *byte;
+            }
+            Self::Byte(_, byte) => bytes.push(*byte),
+            Self::Cut(place) => bytes.truncate(at(place, bytes.len())),
+            Self::Without(a, b) => drop(bytes.drain(range(a, b, bytes.len()))),
+            Self::Repeat(a, b, times) => {
+                let part = bytes[range(a, b, bytes.len().min(64))].repeat(*times);
+                let place = at(a, bytes.len());
+                bytes.splice(place..place, part);
+            }
+            Self::Insert(place, word) => {
+                let place = at(place, bytes.len());
+                bytes.splice(place..place, words[word.index(words.len())].bytes());
+            }
+            Self::Splice(place, other, from) => {
+                bytes.truncate(at(place, bytes.len()));
+                let other = &corpus[other.index(corpus.len())];
+                bytes.extend_from_slice(&other[at(from, other.len())..]);
+            }
+        }
+    }
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    let place = any::<Index>;
+    prop_oneof![
+        (place(), any::<u8>()).prop_map(|(at, byte)| Damage::Byte(at, byte)),
+        place().prop_map(Damage::Cut),
+        (place(), place()).prop_map(|(a, b)| Damage::Without(a, b)),
+        (place(), place(), 1..300_usize).prop_map(|(a, b, times)| Damage::Repeat(a, b, times)),
+        (place(), place()).prop_map(|(at, word)| Damage::Insert(at, word)),
+        (place(), place(), place()).prop_map(|(at, other, from)| Damage::Splice(at, other, from)),
+    ]
+}
+
+/// A text of a corpus with one to five damages; `words` are what its reader knows.
+pub(crate) fn damaged(corpus: Vec<Vec<u8>>, words: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
+    (any::<Index>(), prop::collection::vec(damage(), 1..6)).prop_map(move |(which, damages)| {
+        let mut bytes = corpus[which.index(corpus.len())].clone();
+        damages.iter().for_each(|damage| damage.done_to(&mut bytes, &corpus, words));
+        bytes
+    })
+}
