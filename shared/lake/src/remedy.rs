@@ -8,7 +8,7 @@ struct Remedy {
 }
 
 /// The first that fits counts.
-const REMEDIES: [Remedy; 9] = [
+const REMEDIES: [Remedy; 11] = [
     Remedy {
         signs: &["os error 28", "os error 122"],
         is_lasting: true,
@@ -28,6 +28,16 @@ const REMEDIES: [Remedy; 9] = [
         signs: &["NoSuchBucket", "ContainerNotFound"],
         is_lasting: true,
         help: "make the bucket, or mend its name in `storage`",
+    },
+    Remedy {
+        signs: &["Error performing token request", "az account get-access-token", "federated token file"],
+        is_lasting: false,
+        help: "no identity answers for these credentials; give AZURE_CLIENT_ID if there are several, set AZURE_USE_AZURE_CLI=true after `az login`, or set AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN",
+    },
+    Remedy {
+        signs: &["AuthorizationFailure"],
+        is_lasting: true,
+        help: "check that the credentials are right and haven't ended (AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_TOKEN or an identity), and that the account's network rules let this machine in",
     },
     Remedy {
         signs: &["without LOCATION", "PermanentRedirect", "AuthorizationHeaderMalformed"],
