@@ -20,20 +20,20 @@ const EVENTS: &str = "bronze-events";
 /// What the names of functions and of hubs may both be long.
 const MAX_NAME: usize = 50;
 
-macro_rules! file {
+macro_rules! embedded {
     ($path:literal) => {
         ($path, include_str!(concat!("../../../infra/azure/functions/", $path)))
     };
 }
 
 const COMMON: [(&str, &str); 7] = [
-    file!("host.json"),
-    file!("bronze-files/function.json"),
-    file!("bronze-files-sweep/function.json"),
-    file!("silver/function.json"),
-    file!("silver-sweep/function.json"),
-    file!("gold/function.json"),
-    file!("compact/function.json"),
+    embedded!("host.json"),
+    embedded!("bronze-files/function.json"),
+    embedded!("bronze-files-sweep/function.json"),
+    embedded!("silver/function.json"),
+    embedded!("silver-sweep/function.json"),
+    embedded!("gold/function.json"),
+    embedded!("compact/function.json"),
 ];
 const BINDING_OF_EVENTS: &str = include_str!("../../../infra/azure/functions/bronze-events/function.json");
 

@@ -14,6 +14,8 @@ mod log;
 pub mod metrics;
 mod pairs;
 pub mod replay;
+#[cfg(test)]
+mod script;
 pub mod spool;
 pub mod sqs;
 pub mod telemetry;

@@ -1,17 +1,12 @@
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use headwater_core::azure::{HubBatch, HubEvent, Invocation, TriggerKind};
-use headwater_core::diagnostic::SourceFile;
 use headwater_core::error::ErrorKind;
-use headwater_core::graph::build;
-use headwater_core::model::Pipeline;
-use headwater_core::name::{DatasetName, FlowName};
+use headwater_core::name::DatasetName;
 use headwater_core::notices::StoredObject;
-use headwater_core::project::parse;
-use headwater_core::report::{FlowReport, Outcome, Report, Retry};
+use headwater_core::report::{Outcome, Report, Retry};
 use headwater_core::trigger::{Cause, Trigger};
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
@@ -20,16 +15,8 @@ use super::desk::{Desk, Job};
 use super::*;
 use crate::error::RuntimeError;
 use crate::function::FunctionKind;
+use crate::script::{Script, flow, pipeline, retryable};
 use crate::work::Work;
-
-fn pipeline() -> Pipeline {
-    let file = SourceFile::new("pipeline.yml", "name: p\nstorage: lake\n");
-    let project = parse(&file, &BTreeMap::new()).project.unwrap();
-    let sql = "CREATE STREAMING TABLE raw AS SELECT * FROM STREAM read_files('a', format => 'csv', schema => 'n INT');
-               CREATE STREAMING TABLE clean AS SELECT * FROM STREAM(raw);";
-    let built = build(&project, &[SourceFile::new("p.sql", sql)]);
-    built.pipeline.unwrap_or_else(|| panic!("{:?}", built.diagnostics))
-}
 
 fn commit(table: &str) -> Invocation {
     let key = format!("bronze/{table}/_delta_log/{:020}.json", 1);
@@ -49,16 +36,6 @@ fn events(hub: &str, partition: &str, numbers: &[i64]) -> Invocation {
     Invocation::Events(HubBatch { hub: hub.to_owned(), partition: partition.to_owned(), events })
 }
 
-fn flow(name: &str, outcome: Outcome) -> Report {
-    let mut flow = FlowReport::new(FlowName::new(name), DatasetName::new(name), "commits");
-    flow.outcome = outcome;
-    Report { flows: vec![flow], retry: Vec::new() }
-}
-
-fn retryable() -> Outcome {
-    Outcome::Retryable { reason: "storage is out of reach".to_owned() }
-}
-
 /// Works on invocations that wait together, of a host that gives up after some seconds; the first has id `0`. Returns the answers
 /// and the triggers.
 async fn answer(
@@ -66,12 +43,8 @@ async fn answer(
     invocations: Vec<(Invocation, i64)>,
     reports: Vec<Report>,
 ) -> (Vec<Result<(), String>>, Vec<Trigger>) {
-    let (reports, triggers) = (RefCell::new(reports.into_iter()), RefCell::new(Vec::new()));
-    let handler = |function: FunctionKind, trigger: Trigger| {
-        assert_eq!(function, kind);
-        triggers.borrow_mut().push(trigger);
-        std::future::ready(reports.borrow_mut().next().unwrap_or_default())
-    };
+    let script = Script::new(kind, reports);
+    let handler = |function: FunctionKind, trigger: Trigger| script.answer(function, trigger);
     let hubs = BTreeMap::from([("flights-hub".to_owned(), "flights".to_owned())]);
     let pipeline = pipeline();
     let (sender, jobs) = mpsc::unbounded_channel();
@@ -89,7 +62,7 @@ async fn answer(
     for answer in answers {
         settled.push(answer.await.unwrap());
     }
-    (settled, triggers.into_inner())
+    (settled, script.into_triggers())
 }
 
 fn done(answers: &[Result<(), String>]) -> Vec<bool> {

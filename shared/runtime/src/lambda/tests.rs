@@ -5,31 +5,19 @@ use chrono::{DateTime, TimeDelta, Utc};
 use headwater_core::aws::Invocation;
 use headwater_core::aws::batch::BatchResponse;
 use headwater_core::batch::Limits;
-use headwater_core::diagnostic::SourceFile;
 use headwater_core::error::ErrorKind;
-use headwater_core::graph::build;
-use headwater_core::model::Pipeline;
-use headwater_core::name::{DatasetName, FlowName};
-use headwater_core::project::parse;
-use headwater_core::report::{FlowReport, Outcome, Report, Retry};
+use headwater_core::name::DatasetName;
+use headwater_core::report::{Outcome, Report, Retry};
 use headwater_core::trigger::{Cause, Message, Trigger};
 use serde_json::{Value, json};
 
 use super::*;
 use crate::error::RuntimeError;
 use crate::function::FunctionKind;
+use crate::script::{Script, flow, pipeline, retryable};
 use crate::spool::NewMessage;
 use crate::sqs::tests::fake::{Fault, Server};
 use crate::work::last_moment;
-
-fn pipeline() -> Pipeline {
-    let file = SourceFile::new("pipeline.yml", "name: p\nstorage: lake\n");
-    let project = parse(&file, &BTreeMap::new()).project.unwrap();
-    let sql = "CREATE STREAMING TABLE raw AS SELECT * FROM STREAM read_files('a', format => 'csv', schema => 'n INT');
-               CREATE STREAMING TABLE clean AS SELECT * FROM STREAM(raw);";
-    let built = build(&project, &[SourceFile::new("p.sql", sql)]);
-    built.pipeline.unwrap_or_else(|| panic!("{:?}", built.diagnostics))
-}
 
 /// An event with one message for each body; the first has id `0`.
 fn event(bodies: &[String]) -> Invocation {
@@ -59,16 +47,6 @@ fn commit(table: &str, version: u64) -> String {
     notice(&format!("bronze/{table}/_delta_log/{version:020}.json"))
 }
 
-fn flow(name: &str, outcome: Outcome) -> Report {
-    let mut flow = FlowReport::new(FlowName::new(name), DatasetName::new(name), "commits");
-    flow.outcome = outcome;
-    Report { flows: vec![flow], retry: Vec::new() }
-}
-
-fn retryable() -> Outcome {
-    Outcome::Retryable { reason: "storage is out of reach".to_owned() }
-}
-
 fn in_a_minute() -> DateTime<Utc> {
     Utc::now() + TimeDelta::seconds(60)
 }
@@ -84,15 +62,11 @@ async fn answer(
     end: DateTime<Utc>,
     reports: Vec<Report>,
 ) -> (Result<BatchResponse, RuntimeError>, Vec<Trigger>) {
-    let (reports, triggers) = (RefCell::new(reports.into_iter()), RefCell::new(Vec::new()));
-    let handler = |function: FunctionKind, trigger: Trigger| {
-        assert_eq!(function, kind);
-        triggers.borrow_mut().push(trigger);
-        std::future::ready(reports.borrow_mut().next().unwrap_or_default())
-    };
+    let script = Script::new(kind, reports);
+    let handler = |function: FunctionKind, trigger: Trigger| script.answer(function, trigger);
     let queues = BTreeMap::from([("flights-queue".to_owned(), "flights".to_owned())]);
     let answered = Function { kind, pipeline: pipeline(), queues, drain: None, handler }.answer(invocation, end).await;
-    (answered, triggers.into_inner())
+    (answered, script.into_triggers())
 }
 
 #[tokio::test]
