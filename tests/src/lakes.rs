@@ -44,7 +44,7 @@ pub(crate) fn pipeline_with(sql: &str, sources: &[&str]) -> Pipeline {
 
 /// A lake on a store, as a new process sees it. Relative paths start from `folder`.
 pub(crate) fn lake_of(pipeline: &Pipeline, folder: &Path, store: Arc<dyn ObjectStore>) -> Lake {
-    let storage = Storage::with_store(Storage::open("memory:///").unwrap().url().clone(), store);
+    let storage = Storage::with_store(Storage::open("memory:///").unwrap().url().clone(), store).remembering();
     Lake::with_storage(pipeline.clone(), folder, storage).unwrap()
 }
 

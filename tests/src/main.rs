@@ -18,6 +18,7 @@ mod landing;
 mod language;
 mod local_host;
 mod redrive;
+mod requests;
 mod simulation;
 mod tables;
 mod vacuum;

@@ -5,7 +5,6 @@
 //! work must be computed again (redo), or whether it is done already. The lake only carries this out.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 /// Digits of a log entry's file name.
 const ENTRY_DIGITS: usize = 20;
@@ -160,24 +159,6 @@ fn against(attempt: &Attempt, winner: &Winner) -> Option<Decision> {
     None
 }
 
-/// How long to wait before the next try: exponential up to two seconds, with full jitter from a seed,
-/// so that writers who lost together don't come back together.
-#[must_use]
-pub fn next_delay(tries: u32, seed: u64) -> Duration {
-    const FIRST: u64 = 20;
-    const LONGEST: u64 = 2_000;
-    let ceiling = FIRST.saturating_mul(1 << tries.min(10)).min(LONGEST);
-    Duration::from_millis(1 + mix(seed ^ u64::from(tries).rotate_left(32)) % ceiling)
-}
-
-/// SplitMix64's output function.
-const fn mix(seed: u64) -> u64 {
-    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
 /// The version that a file of a `_delta_log` commits, by its name: `<20 digits>.json`. `None` for all else that
 /// lies there: checkpoints, checksums, temporary files.
 #[must_use]
@@ -300,13 +281,6 @@ mod tests {
                     prop_assert!(!winner.changes_table && !winner.holds_our_records);
                 }
             }
-        }
-
-        #[test]
-        fn a_delay_is_positive_bounded_and_the_same_for_a_seed(tries: u32, seed: u64) {
-            let delay = next_delay(tries, seed);
-            prop_assert!(delay > Duration::ZERO && delay <= Duration::from_secs(2));
-            prop_assert_eq!(delay, next_delay(tries, seed));
         }
     }
 }

@@ -8,6 +8,7 @@
 pub mod aggregate;
 pub mod aws;
 pub mod azure;
+pub mod backoff;
 pub mod batch;
 pub mod cdc;
 pub mod check;
@@ -19,6 +20,7 @@ pub mod error;
 pub mod graph;
 pub mod hub;
 pub mod invariants;
+pub mod marks;
 pub mod model;
 pub mod name;
 pub mod nearest;

@@ -1,6 +1,6 @@
 //! The one place that commits.
 //!
-//! One loop for every commit: put `v + 1` if it isn't there; on any error read `v + 1…` and look for
+//! One loop for every commit: put `v + 1` if it isn't there; on any error wait, read `v + 1…` and look for
 //! our own token before believing that it failed; let [`headwater_core::commit::decide`] say what the
 //! winners mean. Checkpoints and log clean-up have no place here.
 
@@ -14,15 +14,22 @@ use deltalake::kernel::transaction::{CommitBuilder, TableReference, TransactionE
 use deltalake::kernel::{Action, Add, Metadata, MetadataExt, StructType, Transaction, new_metadata};
 use deltalake::logstore::{CommitOrBytes, LogStoreRef};
 use deltalake::protocol::{DeltaOperation, SaveMode};
-use headwater_core::commit::{Attempt, Decision, Fence, Winner, decide, next_delay};
+use futures::{StreamExt, TryStreamExt};
+use headwater_core::backoff::{Setback, next_delay};
+use headwater_core::commit::{Attempt, Decision, Fence, Winner, decide};
+use headwater_core::marks::{marks_of, may_share};
 use headwater_core::report::{COMMIT_INFO_KEY, FlowReport, Outcome};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::error::{LakeError, Result};
 use crate::ledger::{LedgerColumn, held};
 use crate::protocol::{check_writable, protocol_for, raised};
 use crate::storage::Storage;
-use crate::table::{CommitEntry, DataFile, TOKEN_KEY, Table, read_commit};
+use crate::table::{CommitEntry, DataFile, MARKS_KEY, TOKEN_KEY, Table, read_commit};
+
+/// Log entries that are read at once after a lost race: mostly there is one, and nothing after it.
+const READ_AT_ONCE: usize = 2;
 
 /// A change of one table, all or nothing.
 #[derive(Debug, Clone)]
@@ -139,24 +146,23 @@ pub async fn commit(
     loop {
         committer.tries += 1;
         let Err(failure) = committer.put(table, next).await? else { return Ok(committer.committed(next)) };
+        let has_time = committer.wait(&failure, policy).await;
         let winners = committer.winners_from(next).await?;
         match decide(&committer.attempt, &winners) {
             Decision::Applied { version, ours: true } => return Ok(committer.committed(version)),
             Decision::Applied { version, ours: false } => return Ok(CommitOutcome::AlreadyApplied { version }),
             Decision::Redo { reason } => return Ok(CommitOutcome::Redo { reason: reason.words() }),
             Decision::Rebase { .. } if winners.is_empty() && failure.is_lasting() => return Err(failure),
+            Decision::Rebase { .. } if !has_time => {
+                let reason = format!("{} tries to commit to {path}: {failure}", committer.tries);
+                return Ok(CommitOutcome::Retryable { reason });
+            }
             Decision::Rebase { .. } if winners.is_empty() => {}
             Decision::Rebase { onto } => {
                 committer.keep_highest_watermark(&winners);
                 next = onto + 1;
             }
         }
-        let delay = next_delay(committer.tries, committer.seed);
-        if Utc::now() + delay >= policy.deadline {
-            let reason = format!("{} tries to commit to {path}: {failure}", committer.tries);
-            return Ok(CommitOutcome::Retryable { reason });
-        }
-        tokio::time::sleep(delay).await;
     }
 }
 
@@ -169,6 +175,8 @@ struct Committer<'a> {
     watermark: Option<(String, i64)>,
     seed: u64,
     tries: u32,
+    /// When the last try began.
+    begun: Instant,
 }
 
 impl<'a> Committer<'a> {
@@ -177,7 +185,7 @@ impl<'a> Committer<'a> {
         let removes: BTreeSet<String> = change.removes.iter().map(|file| file.path().to_owned()).collect();
         let attempt = Attempt { token: token.to_string(), removes, fence: change.fence.clone() };
         let (watermark, seed) = (change.watermark.clone(), token.as_u64_pair().0);
-        Self { storage, path, change, attempt, watermark, seed, tries: 0 }
+        Self { storage, path, change, attempt, watermark, seed, tries: 0, begun: Instant::now() }
     }
 
     /// Leaves the watermark to the winners, if one has moved it further.
@@ -192,11 +200,25 @@ impl<'a> Committer<'a> {
         CommitOutcome::Committed { version, attempts: self.tries }
     }
 
+    /// Waits after a try, so that what is read then is as new as can be when the next one is put; false if there
+    /// is no time for it.
+    async fn wait(&self, failure: &LakeError, policy: RetryPolicy) -> bool {
+        let is_lost = matches!(failure, LakeError::Storage { source: object_store::Error::AlreadyExists { .. }, .. });
+        let setback = if is_lost { Setback::Lost { took: self.begun.elapsed() } } else { Setback::Failed };
+        let delay = next_delay(setback, self.tries, self.seed);
+        let has_time = Utc::now() + delay < policy.deadline;
+        if has_time {
+            tokio::time::sleep(delay).await;
+        }
+        has_time
+    }
+
     /// Puts one version. The inner result says why it may not be there; nothing but the log tells.
-    async fn put(&self, table: Option<&Table>, version: u64) -> Result<Result<()>> {
+    async fn put(&mut self, table: Option<&Table>, version: u64) -> Result<Result<()>> {
         let url = self.storage.table_url(self.path);
         let log = table.map_or_else(|| self.storage.log_store(self.path), Table::log_store);
         let bytes = self.bytes(table, &log, version).await?;
+        self.begun = Instant::now();
         Ok(log.write_commit_entry(version, bytes, Uuid::new_v4()).await.map_err(|source| {
             tracing::debug!(table = %url, version, error = %source, "commit not seen to land");
             not_seen_to_land(self.path, version, source)
@@ -215,10 +237,10 @@ impl<'a> Committer<'a> {
         report.attempts = self.tries;
         let report =
             serde_json::to_value(&report).map_err(|source| LakeError::Internal { message: source.to_string() })?;
-        let metadata = HashMap::from([
-            (COMMIT_INFO_KEY.to_owned(), report),
-            (TOKEN_KEY.to_owned(), self.attempt.token.clone().into()),
-        ]);
+        let marks = self.change.records.as_ref().and_then(|(_, ids)| marks_of(ids));
+        let marks = marks.map(|marks| (MARKS_KEY.to_owned(), marks.into()));
+        let token = (TOKEN_KEY.to_owned(), self.attempt.token.clone().into());
+        let metadata: HashMap<_, _> = [(COMMIT_INFO_KEY.to_owned(), report), token].into_iter().chain(marks).collect();
         let prepared = CommitBuilder::default()
             .with_actions(self.actions(table)?)
             .with_app_metadata(metadata)
@@ -314,18 +336,24 @@ impl<'a> Committer<'a> {
     }
 
     async fn read_winners(&self, first: u64) -> Result<Vec<Winner>> {
+        let entries = futures::stream::iter(first..)
+            .map(|version| read_commit(self.storage, self.path, version))
+            .buffered(READ_AT_ONCE)
+            .try_take_while(|entry| std::future::ready(Ok(entry.is_some())));
+        let entries: Vec<_> = entries.try_collect().await?;
         let mut winners = Vec::new();
-        for version in first.. {
-            let Some(entry) = read_commit(self.storage, self.path, version).await? else { break };
-            winners.push(self.winner(&entry).await?);
+        for entry in entries.iter().flatten() {
+            winners.push(self.winner(entry).await?);
         }
         Ok(winners)
     }
 
     async fn winner(&self, entry: &CommitEntry) -> Result<Winner> {
         let holds_our_records = match &self.change.records {
-            Some((column, ids)) => !held(self.storage, *column, ids, &entry.rows_added()).await?.is_empty(),
-            None => false,
+            Some((column, ids)) if entry.marks.as_ref().is_none_or(|marks| may_share(marks, ids)) => {
+                !held(self.storage, *column, ids, &entry.rows_added()).await?.is_empty()
+            }
+            Some(_) | None => false,
         };
         Ok(Winner {
             version: entry.version,

@@ -4,12 +4,17 @@
 //! of the rest only the one column is read.
 
 use std::collections::HashSet;
+use std::fmt::Display;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use futures::TryStreamExt;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use headwater_core::trigger::Message;
+use object_store::ObjectStoreExt;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 #[expect(deprecated, reason = "one reader for all stores; its successor is a trait to write by hand")]
 use parquet::arrow::async_reader::ParquetObjectReader;
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
@@ -17,6 +22,15 @@ use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use crate::error::{LakeError, Result};
 use crate::storage::Storage;
 use crate::table::{DataFile, Table};
+
+/// Data files up to this size are read whole.
+const READ_WHOLE: u64 = 256 << 10;
+
+/// Bytes from a larger file's end that hold its footer, as a rule.
+const FOOTER: usize = 64 << 10;
+
+/// Rows that are looked at together.
+const BATCH_ROWS: usize = 65_536;
 
 /// The ledger column of a kind of source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +115,7 @@ async fn collect(
     found: &mut HashSet<String>,
 ) -> Result<()> {
     let mut batches = read_leaf(storage, file, column.path()).await?;
-    while let Some(batch) = batches.try_next().await.map_err(|source| unreadable(file, &source))? {
+    while let Some(batch) = batches.try_next().await? {
         let Some(values) = leaf(&batch, column.path()) else { continue };
         for_each_text(&values, |value| {
             if ids.contains(value) && !found.contains(value) {
@@ -112,17 +126,35 @@ async fn collect(
     Ok(())
 }
 
-/// Streams one leaf column of a data file.
-#[expect(deprecated, reason = "one reader for all stores; its successor is a trait to write by hand")]
-async fn read_leaf(
+/// Streams one leaf column of a data file. A small file is read by one request; of a larger one, its end and the column.
+async fn read_leaf<'a>(
     storage: &Storage,
-    file: &DataFile,
+    file: &'a DataFile,
     path: &str,
-) -> Result<parquet::arrow::async_reader::ParquetRecordBatchStream<ParquetObjectReader>> {
-    let reader = ParquetObjectReader::new(storage.object_store(), file.location().clone()).with_file_size(file.size());
-    let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(|source| unreadable(file, &source))?;
+) -> Result<BoxStream<'a, Result<RecordBatch>>> {
+    let failed = |source| unreadable(file, &source);
+    if file.size() <= READ_WHOLE {
+        let body = read_whole(storage, file).await?;
+        let builder = ParquetRecordBatchReaderBuilder::try_new(body).map_err(failed)?;
+        let mask = ProjectionMask::columns(builder.parquet_schema(), [path]);
+        let rows = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build().map_err(failed)?;
+        let rows = rows.map(move |batch| batch.map_err(|source| unreadable(file, &source)));
+        return Ok(futures::stream::iter(rows).boxed());
+    }
+    #[expect(deprecated, reason = "one reader for all stores; its successor is a trait to write by hand")]
+    let reader = ParquetObjectReader::new(storage.object_store(), file.location().clone())
+        .with_file_size(file.size())
+        .with_footer_size_hint(FOOTER);
+    let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(failed)?;
     let mask = ProjectionMask::columns(builder.parquet_schema(), [path]);
-    builder.with_projection(mask).with_batch_size(65_536).build().map_err(|source| unreadable(file, &source))
+    let rows = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build().map_err(failed)?;
+    Ok(rows.map_err(move |source| unreadable(file, &source)).boxed())
+}
+
+async fn read_whole(storage: &Storage, file: &DataFile) -> Result<Bytes> {
+    let store = storage.object_store();
+    let read = async { store.get(file.location()).await?.bytes().await };
+    read.await.map_err(|source| unreadable(file, &source))
 }
 
 /// The array of a dotted path in a batch.
@@ -144,6 +176,6 @@ fn for_each_text(values: &ArrayRef, mut visit: impl FnMut(&str)) {
     }
 }
 
-fn unreadable(file: &DataFile, source: &parquet::errors::ParquetError) -> LakeError {
+fn unreadable(file: &DataFile, source: &impl Display) -> LakeError {
     LakeError::DataFileUnreadable { path: file.location().to_string(), message: source.to_string() }
 }

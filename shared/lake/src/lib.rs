@@ -16,6 +16,7 @@ pub mod ingest;
 pub mod lake;
 pub mod ledger;
 mod protocol;
+mod recent_log;
 mod remedy;
 pub mod storage;
 pub mod table;

@@ -18,6 +18,7 @@ use url::Url;
 
 use crate::clouds;
 use crate::error::{LakeError, Result};
+use crate::recent_log::RecentLog;
 
 /// The root of a lake. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -50,7 +51,7 @@ impl Storage {
                 let environment = std::env::vars_os()
                     .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
                 let store = clouds::open(&url, environment)?.ok_or_else(|| unsupported(location))?;
-                Ok(Self::with_store(url, store))
+                Ok(Self::with_store(url, store).remembering())
             }
             Ok(_) | Err(_) => Self::local(FilePath::new(location)),
         }
@@ -75,6 +76,13 @@ impl Storage {
     #[must_use]
     pub fn with_store(url: Url, root: Arc<dyn ObjectStore>) -> Self {
         Self { url, root }
+    }
+
+    /// The same storage, for one process: log entries that it has just read or put aren't asked for again, which pays where
+    /// each request does.
+    #[must_use]
+    pub fn remembering(self) -> Self {
+        Self { root: Arc::new(RecentLog::new(self.root)), ..self }
     }
 
     /// The root's URL.

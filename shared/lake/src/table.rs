@@ -28,6 +28,9 @@ const READ_AT_ONCE: usize = 8;
 /// The key of a commit's token in `commitInfo`.
 pub(crate) const TOKEN_KEY: &str = "headwaterToken";
 
+/// The key of the marks of a commit's records in `commitInfo`.
+pub(crate) const MARKS_KEY: &str = "headwaterRecords";
+
 /// A table, pinned at a version until it is refreshed. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Table {
@@ -46,7 +49,7 @@ impl Table {
     pub async fn open(storage: &Storage, path: &str) -> Result<Option<Self>> {
         let mut inner = DeltaTable::new(storage.log_store(path));
         let mut loaded = inner.load().await;
-        if loaded.is_err() {
+        if loaded.as_ref().is_err_and(|error| !matches!(error, deltalake::DeltaTableError::NotATable(_))) {
             if !inner.verify_deltatable_existence().await.unwrap_or(true) {
                 return Ok(None);
             }
@@ -332,6 +335,7 @@ pub struct CommitEntry {
     /// `txn` actions.
     pub txns: Vec<(String, i64)>,
     pub(crate) token: Option<String>,
+    pub(crate) marks: Option<String>,
     pub(crate) added: Vec<DataFile>,
     pub(crate) removed: Vec<Remove>,
     pub(crate) metadata: Option<Metadata>,
@@ -371,7 +375,8 @@ impl CommitEntry {
             Action::CommitInfo(info) => {
                 self.timestamp = info.timestamp.and_then(DateTime::from_timestamp_millis);
                 self.operation.clone_from(&info.operation);
-                self.token = info.info.get(TOKEN_KEY).and_then(Value::as_str).map(str::to_owned);
+                let text = |key| info.info.get(key).and_then(Value::as_str).map(str::to_owned);
+                (self.token, self.marks) = (text(TOKEN_KEY), text(MARKS_KEY));
                 self.report =
                     info.info.get(COMMIT_INFO_KEY).and_then(|report| serde_json::from_value(report.clone()).ok());
             }
@@ -394,6 +399,7 @@ pub(crate) async fn read_commit(storage: &Storage, table: &str, version: u64) ->
         report: None,
         txns: Vec::new(),
         token: None,
+        marks: None,
         added: Vec::new(),
         removed: Vec::new(),
         metadata: None,

@@ -82,6 +82,18 @@ impl Counts {
         self.puts + self.uploads + self.changes
     }
 
+    /// What was asked for since an earlier count.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Self {
+        Self {
+            puts: self.puts - earlier.puts,
+            uploads: self.uploads - earlier.uploads,
+            gets: self.gets - earlier.gets,
+            lists: self.lists - earlier.lists,
+            changes: self.changes - earlier.changes,
+        }
+    }
+
     const fn count(&mut self, operation: Operation) {
         match operation {
             Operation::Put => self.puts += 1,

@@ -33,12 +33,10 @@ impl FlowRun<'_> {
             Some(_) => self.lake.table(&name.changes()).await?,
             None => None,
         };
-        Ok(Pinned {
-            changes,
-            main: self.lake.table(name).await?,
-            quarantine: self.lake.table(&name.quarantine()).await?,
-            late: self.lake.table(&name.late()).await?,
-        })
+        let (quarantine, late) = (name.quarantine(), name.late());
+        let (main, quarantine, late) =
+            futures::try_join!(self.lake.table(name), self.lake.table(&quarantine), self.lake.table(&late))?;
+        Ok(Pinned { main, quarantine, late, changes })
     }
 
     /// The target as this batch writes it, from the query's columns.

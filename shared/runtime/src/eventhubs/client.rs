@@ -9,7 +9,7 @@ use std::time::Duration;
 use azure_messaging_eventhubs::{
     ConsumerClient, EventReceiver, OpenReceiverOptions, RetryOptions, StartLocation, StartPosition,
 };
-use headwater_core::commit::next_delay;
+use headwater_core::backoff::{Setback, next_delay};
 use headwater_core::error::ErrorKind;
 use headwater_core::hub::{Extent, HubIdentity};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
@@ -140,7 +140,7 @@ impl Hub {
 
 /// Waits before another try, with a delay that grows.
 pub(super) async fn pause(tries: u32, until: Instant) {
-    sleep_until(until.min(Instant::now() + next_delay(tries + 2, rand::random()))).await;
+    sleep_until(until.min(Instant::now() + next_delay(Setback::Failed, tries + 2, rand::random()))).await;
 }
 
 /// Closes what was read from: what was read stays read if that fails.
