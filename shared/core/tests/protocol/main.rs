@@ -47,7 +47,7 @@ fn no_order_of_steps_loses_or_doubles_a_row() {
         let starts_anew = jobs.contains(&Job::Refresh) || jobs.contains(&Job::Replace);
         let versions = if starts_anew { 1 } else { 2 };
         let model = Protocol { rule: Rule::Headwater, jobs: jobs.to_vec(), versions, faults: 1, deaths: 1 };
-        let checker = model.checker().threads(threads).spawn_bfs().join();
+        let checker = model.checker().threads(threads).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
         states += checker.unique_state_count();
         for name in Protocol::FAILURES {
             if let Some(path) = checker.discovery(name) {
