@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use headwater_core::as_of::AsOf;
 
 use crate::package::Architecture;
 
@@ -88,7 +89,9 @@ pub(crate) enum Command {
     )]
     Run(RunArguments),
     /// Query the datasets
-    #[command(after_help = "Example:\n  headwater query 'SELECT carrier, count(*) FROM flights GROUP BY carrier'")]
+    #[command(after_help = "Examples:\n  headwater query 'SELECT carrier, count(*) FROM flights GROUP BY carrier'\n  \
+                      headwater query 'SELECT count(*) FROM flights' --at 2025-01-31T10:00:00Z\n  \
+                      headwater query 'SELECT * FROM flights EXCEPT SELECT * FROM flights VERSION AS OF 12'")]
     Query(QueryArguments),
     /// Show each dataset's and source's state
     Status,
@@ -198,6 +201,9 @@ pub(crate) struct QueryArguments {
     /// Rows to print at most; 0 for all
     #[arg(long, value_name = "ROWS", default_value_t = 100)]
     pub(crate) limit: usize,
+    /// Read tables as they were at this version, day or time
+    #[arg(long, value_name = "VERSION|TIME")]
+    pub(crate) at: Option<AsOf>,
 }
 
 /// Arguments of `events`.

@@ -3,6 +3,8 @@
 import json
 import random
 
+import pyarrow
+
 SQL = """
 CREATE STREAMING TABLE raw
 AS SELECT * FROM STREAM read_files('in', format => 'json', schema => 'id BIGINT, name STRING, n INT, op STRING, seq BIGINT');
@@ -99,3 +101,52 @@ def test_a_stream_of_a_table_kept_by_changes_is_refused_with_a_hint(empty):
     empty.write("sql/t.sql", SQL + "CREATE STREAMING TABLE after AS SELECT * FROM STREAM latest;")
     out = empty.run("validate", expect=2)
     assert "kept by AUTO CDC" in out and "without STREAM" in out
+
+
+FEED = "TBLPROPERTIES ('delta.enableChangeDataFeed' = 'true')"
+
+
+def replayed(rows, changes):
+    """The rows of a table after a commit of its change data feed; each change must fit the rows before it."""
+    rows = list(rows)
+    gone = [change for change in changes if change["_change_type"] in ("delete", "update_preimage")]
+    came = [change for change in changes if change["_change_type"] in ("insert", "update_postimage")]
+    own = lambda change: repr([value for name, value in change.items() if not name.startswith("_c")])
+    for change in gone:
+        rows.remove(own(change))
+    assert sum(c["_change_type"] == "update_preimage" for c in gone) == sum(c["_change_type"] == "update_postimage" for c in came)
+    assert not set(map(own, gone)) & set(map(own, came)), "a row that stays the same is no change"
+    return rows + [own(change) for change in came]
+
+
+def test_the_change_data_feed_tells_what_every_commit_changed(empty):
+    sql = SQL.replace("TABLE latest;", f"TABLE latest {FEED};").replace("TABLE history;", f"TABLE history {FEED};")
+    empty.write("sql/t.sql", sql.replace("TABLE raw\n", f"TABLE raw {FEED}\n"))
+    changes = changes_of(random.Random(9), 200)
+    for batch in range(4):
+        empty.write(f"in/{batch}.json", "\n".join(json.dumps(change) for change in changes[batch * 50 : batch * 50 + 50]))
+        empty.run("run")
+    empty.run("compact")
+    for path in ("bronze/raw", "silver/latest", "silver/history"):
+        table = empty.table(path)
+        feed = pyarrow.table(table.load_cdf(starting_version=0).read_all()).to_pylist()
+        rows = []
+        for version in range(table.version() + 1):
+            of_version = [change for change in feed if change["_commit_version"] == version]
+            rows = replayed(rows, of_version)
+        shown = [repr(list(row.values())) for row in empty.rows(path)]
+        assert sorted(rows) == sorted(shown), path
+    assert table.protocol().min_writer_version == 4
+
+
+def test_a_change_data_feed_begins_when_it_is_asked_for(empty):
+    empty.write("sql/t.sql", SQL)
+    empty.write("in/0.json", '{"id": 1, "name": "a", "seq": 1}\n{"id": 2, "name": "b", "seq": 1}\n')
+    empty.run("run")
+    empty.write("sql/t.sql", SQL.replace("TABLE latest;", f"TABLE latest {FEED};"))
+    empty.write("in/1.json", '{"id": 1, "name": "c", "seq": 2}\n{"id": 2, "op": "DELETE", "seq": 2}\n')
+    empty.run("run")
+    table = empty.table("silver/latest")
+    feed = pyarrow.table(table.load_cdf(starting_version=table.version()).read_all()).to_pylist()
+    told = sorted((change["id"], change["_change_type"], change["name"]) for change in feed)
+    assert told == [(1, "update_postimage", "c"), (1, "update_preimage", "a"), (2, "delete", "b")]

@@ -27,7 +27,7 @@ fn query(text: &str) -> Result<Query, String> {
     let relation = |relation: ParsedRelation| match relation.source {
         ParsedSource::Table { name, .. } => {
             let source = RelationSource::Table(DatasetName::new(&name.parts.join(".")));
-            Ok(Relation { alias: relation.alias, source, span: span.clone() })
+            Ok(Relation { alias: relation.alias, source, as_of: None, span: span.clone() })
         }
         other => Err(format!("{other:?} isn't a table")),
     };

@@ -3,5 +3,7 @@
 mod crashes;
 mod judged_once;
 mod misfits;
+mod parts;
 mod replays;
 mod semantics;
+mod snapshots;

@@ -21,4 +21,5 @@ mod redrive;
 mod requests;
 mod simulation;
 mod tables;
+mod time_travel;
 mod vacuum;

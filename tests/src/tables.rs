@@ -80,6 +80,7 @@ pub(crate) async fn write(storage: &Storage, values: impl IntoIterator<Item = i6
 pub(crate) fn nothing() -> Change {
     Change {
         adds: Vec::new(),
+        feed: Vec::new(),
         removes: Vec::new(),
         schema: None,
         txns: Vec::new(),

@@ -26,7 +26,7 @@ pub(crate) async fn execute(arguments: &QueryArguments, project: Option<&Path>, 
     let (pipeline, folder) = project::load_with(project, Some(file))?.into_pipeline()?;
     let lake = Lake::open(pipeline, &folder)?;
     let limit = (arguments.limit > 0).then_some(arguments.limit);
-    let (schema, batches) = lake.query(&DatasetName::new(NAME), limit.map(|limit| limit + 1)).await?;
+    let (schema, batches) = lake.query(&DatasetName::new(NAME), limit.map(|limit| limit + 1), arguments.at).await?;
     let mut rows = Rows { schema, batches };
     let more = limit.filter(|limit| rows.len() > *limit);
     if let Some(limit) = more {

@@ -12,12 +12,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sqlparser::ast;
 
+use crate::as_of::AsOf;
 use crate::aws::sqs::QueueAddress;
 use crate::diagnostic::Span;
 use crate::envelope::Envelope;
 use crate::name::{DatasetName, FlowName, Layer};
 
-pub use self::cdc::{AutoCdc, ColumnChoice, StoredAs};
+pub use self::cdc::{AutoCdc, ChangeSource, ColumnChoice, StoredAs};
 
 /// A checked pipeline.
 #[derive(Debug, Clone)]
@@ -222,6 +223,8 @@ pub struct Relation {
     pub alias: String,
     /// What it stands for.
     pub source: RelationSource,
+    /// The state of a table that is meant, if not the present one.
+    pub as_of: Option<AsOf>,
     /// Where it stands.
     pub span: Span,
 }

@@ -158,7 +158,7 @@ mod tests {
             path_glob_filter: None,
         };
         let source = RelationSource::Events { source: "s".into(), read, watermark: None };
-        let relation = Relation { alias: "__r0".into(), source, span: span.clone() };
+        let relation = Relation { alias: "__r0".into(), source, as_of: None, span: span.clone() };
         let ast = Parser::new(&GenericDialect).try_with_sql(sql).unwrap().parse_query().unwrap();
         Query { ast, relations: vec![relation], span }
     }

@@ -11,7 +11,7 @@ use arrow::datatypes::SchemaRef;
 use chrono::{DateTime, Utc};
 use deltalake::kernel::engine::arrow_conversion::{TryIntoArrow, TryIntoKernel};
 use deltalake::kernel::transaction::{CommitBuilder, TableReference, TransactionError};
-use deltalake::kernel::{Action, Add, Metadata, MetadataExt, StructType, Transaction, new_metadata};
+use deltalake::kernel::{Action, Add, AddCDCFile, Metadata, MetadataExt, StructType, Transaction, new_metadata};
 use deltalake::logstore::{CommitOrBytes, LogStoreRef};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use futures::{StreamExt, TryStreamExt};
@@ -36,6 +36,8 @@ const READ_AT_ONCE: usize = 2;
 pub struct Change {
     /// Files to add; written already.
     pub adds: Vec<Add>,
+    /// Files of the change data feed; written already.
+    pub feed: Vec<Add>,
     /// Files to remove.
     pub removes: Vec<DataFile>,
     /// Columns to set.
@@ -264,6 +266,10 @@ impl<'a> Committer<'a> {
                 .cloned()
                 .map(|add| Action::Add(Add { data_change: self.change.data_change, ..add })),
         );
+        actions.extend(self.change.feed.iter().cloned().map(|file| {
+            let Add { path, size, partition_values, tags, .. } = file;
+            Action::Cdc(AddCDCFile { path, size, partition_values, data_change: false, tags })
+        }));
         let txn = |(app_id, version): &(String, i64)| {
             Action::Txn(Transaction::new_with_last_update(app_id, *version, Some(now.timestamp_millis())))
         };
@@ -286,7 +292,7 @@ impl<'a> Committer<'a> {
             Some(SchemaChange::Relayout { schema, partitioned_by, configuration }) => {
                 let Some(table) = table else { return Ok(Vec::new()) };
                 let snapshot = table.snapshot()?;
-                let protocol = raised(snapshot.protocol(), schema)?.map(Action::Protocol);
+                let protocol = raised(snapshot.protocol(), schema, configuration)?.map(Action::Protocol);
                 let present = snapshot.metadata();
                 let mut properties = present.configuration().clone();
                 properties.extend(configuration.clone());
@@ -300,7 +306,7 @@ impl<'a> Committer<'a> {
             Some(SchemaChange::SetColumns { schema, configuration }) => {
                 let Some(table) = table else { return Ok(Vec::new()) };
                 let snapshot = table.snapshot()?;
-                let protocol = raised(snapshot.protocol(), schema)?.map(Action::Protocol);
+                let protocol = raised(snapshot.protocol(), schema, configuration)?.map(Action::Protocol);
                 let present: Metadata = snapshot.metadata().clone();
                 let mut metadata = present.with_schema(&delta_schema(schema)?).map_err(delta)?;
                 for (key, value) in configuration {

@@ -145,6 +145,7 @@ impl Lake {
         report.millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let change = Change {
             adds: written.adds,
+            feed: Vec::new(),
             removes: bin,
             schema: None,
             txns: Vec::new(),

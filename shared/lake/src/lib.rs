@@ -20,6 +20,7 @@ mod recent_log;
 mod remedy;
 pub mod storage;
 pub mod table;
+mod time_travel;
 mod uploads;
 mod vacuum;
 pub mod write;

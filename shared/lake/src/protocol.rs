@@ -17,8 +17,11 @@ use crate::error::{LakeError, Result};
 /// Readers and writers that know features by their names.
 const BY_NAME: (u64, u64) = (3, 7);
 
-/// Writers that know the change data feed, which needs nothing of a writer that never updates a row.
-const CHANGE_DATA_FEED: u64 = 4;
+/// Writers that know the change data feed.
+const FEEDING: u64 = 4;
+
+/// The property of a table that asks for a change data feed.
+pub(crate) const CHANGE_DATA_FEED: &str = "delta.enableChangeDataFeed";
 
 /// What every writer knows.
 const BASIC: (u64, u64) = (1, 2);
@@ -29,33 +32,48 @@ pub(crate) fn protocol_for(schema: &SchemaRef, configuration: &BTreeMap<String, 
         return protocol(&json!({"minReaderVersion": BY_NAME.0, "minWriterVersion": BY_NAME.1,
             "readerFeatures": ["timestampNtz"], "writerFeatures": features(configuration)}));
     }
-    let writer = if feeds_changes(configuration) { CHANGE_DATA_FEED } else { BASIC.1 };
+    let writer = if feeds_changes(configuration) { FEEDING } else { BASIC.1 };
     protocol(&json!({"minReaderVersion": BASIC.0, "minWriterVersion": writer}))
 }
 
-/// The protocol that new columns raise a table to; `None` if it has what they need.
-pub(crate) fn raised(present: &Protocol, schema: &SchemaRef) -> Result<Option<Protocol>> {
-    if !has_local_time(schema) {
-        return Ok(None);
-    }
+/// The protocol that new columns and properties raise a table to; `None` if it has what they need.
+pub(crate) fn raised(
+    present: &Protocol,
+    schema: &SchemaRef,
+    configuration: &BTreeMap<String, String>,
+) -> Result<Option<Protocol>> {
     let present = serde_json::to_value(present).map_err(|source| internal(&source))?;
     let version = |key: &str| present.get(key).and_then(Value::as_u64).unwrap_or_default();
+    let (reader, writer) = (version("minReaderVersion"), version("minWriterVersion"));
     let mut readers = named(&present, "readerFeatures");
     let mut writers = named(&present, "writerFeatures");
-    if readers.iter().any(|feature| feature == "timestampNtz") {
+    if writer < BY_NAME.1 {
+        writers.extend(implied(writer));
+    }
+    let lacks = |features: &[String], feature: &str| features.iter().all(|known| known != feature);
+    let needs_feed = feeds_changes(configuration) && lacks(&writers, "changeDataFeed");
+    let needs_local_time = has_local_time(schema) && lacks(&readers, "timestampNtz");
+    if needs_feed && !needs_local_time && writer < BY_NAME.1 {
+        let raised = json!({"minReaderVersion": reader, "minWriterVersion": writer.max(FEEDING)});
+        return protocol(&raised).map(Some);
+    }
+    if !needs_feed && !needs_local_time {
         return Ok(None);
     }
-    if version("minWriterVersion") < BY_NAME.1 {
-        writers.extend(implied(version("minWriterVersion")));
+    if needs_feed {
+        writers.push("changeDataFeed".to_owned());
     }
-    if version("minReaderVersion") == 2 {
-        readers.push("columnMapping".to_owned());
+    if needs_local_time {
+        readers.extend((reader == 2).then(|| "columnMapping".to_owned()));
+        readers.push("timestampNtz".to_owned());
+        writers.push("timestampNtz".to_owned());
     }
-    readers.push("timestampNtz".to_owned());
-    writers.push("timestampNtz".to_owned());
-    protocol(&json!({"minReaderVersion": BY_NAME.0, "minWriterVersion": BY_NAME.1,
-        "readerFeatures": readers, "writerFeatures": writers}))
-    .map(Some)
+    let reader = if needs_local_time { BY_NAME.0 } else { reader };
+    let mut raised = json!({"minReaderVersion": reader, "minWriterVersion": BY_NAME.1, "writerFeatures": writers});
+    if reader == BY_NAME.0 {
+        raised["readerFeatures"] = json!(readers);
+    }
+    protocol(&raised).map(Some)
 }
 
 /// Whether rows may be written as they are, without rules that only the table's writers would hold.
@@ -140,7 +158,7 @@ fn features(configuration: &BTreeMap<String, String>) -> Vec<&'static str> {
 }
 
 fn feeds_changes(configuration: &BTreeMap<String, String>) -> bool {
-    is_true(configuration, "delta.enableChangeDataFeed")
+    is_true(configuration, CHANGE_DATA_FEED)
 }
 
 fn is_true(configuration: &BTreeMap<String, String>, key: &str) -> bool {

@@ -98,6 +98,10 @@ impl Table {
         self.inner.version().unwrap_or_default()
     }
 
+    pub(crate) const fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
     /// The path below the lake's root.
     #[must_use]
     pub fn path(&self) -> &str {

@@ -186,6 +186,7 @@ impl Lake {
     ) -> Result<Outcome> {
         let change = Change {
             adds: Vec::new(),
+            feed: Vec::new(),
             removes: Vec::new(),
             schema: None,
             txns: vec![(self.vacuum_app_id(), cleared.timestamp_millis())],

@@ -20,6 +20,9 @@ use crate::storage::Storage;
 use crate::table::DataFile;
 use crate::uploads::Uploads;
 
+/// The folder of a table's change data feed.
+pub(crate) const CHANGE_DATA: &str = "_change_data";
+
 /// Rows of a row group at most.
 const ROW_GROUP_ROWS: usize = 1 << 20;
 
@@ -42,6 +45,8 @@ impl std::fmt::Debug for Writer {
 pub struct Written {
     /// The `add` actions.
     pub adds: Vec<Add>,
+    /// Files of the change data feed, which are no part of the table.
+    pub feed: Vec<Add>,
     /// Rows in them.
     pub rows: u64,
     /// Bytes as stored.
@@ -49,9 +54,16 @@ pub struct Written {
 }
 
 impl Written {
+    /// All files, to be deleted if no commit will name them.
+    #[must_use]
+    pub fn files(self) -> Vec<Add> {
+        self.adds.into_iter().chain(self.feed).collect()
+    }
+
     /// Adds what another writer wrote.
     pub fn add(&mut self, other: Self) {
         self.adds.extend(other.adds);
+        self.feed.extend(other.feed);
         self.rows += other.rows;
         self.bytes += other.bytes;
     }
@@ -115,7 +127,7 @@ impl Writer {
         match uploaded(&uploads, &url).and_then(|()| closed.map_err(|source| LakeError::delta(&url, source))) {
             Ok(adds) => {
                 let bytes = adds.iter().map(|add| u64::try_from(add.size).unwrap_or_default()).sum();
-                Ok(Written { adds, rows, bytes })
+                Ok(Written { adds, feed: Vec::new(), rows, bytes })
             }
             Err(error) => {
                 uploads.discard().await;

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use headwater_core::model::Pipeline;
+use headwater_core::model::{Pipeline, Settings};
 use headwater_core::report::Report;
 use headwater_lake::lake::Lake;
 use headwater_runtime::local::FunctionKind;
@@ -47,18 +47,18 @@ impl Mishap {
 }
 
 /// What arrives before an update.
-struct Round {
+pub(super) struct Round {
     /// Names and contents, below the landing folder.
-    files: &'static [(&'static str, &'static str)],
+    pub(super) files: &'static [(&'static str, &'static str)],
     /// Ids and bodies.
-    messages: &'static [(&'static str, &'static str)],
+    pub(super) messages: &'static [(&'static str, &'static str)],
 }
 
 /// A pipeline, the function that is tried, and what arrives.
-struct Scenario {
-    sql: &'static str,
-    tried: FunctionKind,
-    rounds: &'static [Round],
+pub(super) struct Scenario {
+    pub(super) sql: &'static str,
+    pub(super) tried: FunctionKind,
+    pub(super) rounds: &'static [Round],
 }
 
 /// The functions in the order of an update.
@@ -132,10 +132,17 @@ async fn run(lake: &Lake, function: FunctionKind, round: &Round, receive_count: 
 }
 
 impl Scenario {
-    async fn holds(&self) -> Lake {
+    pub(super) async fn holds(&self) -> Lake {
+        self.holds_with(|_| {}).await
+    }
+
+    /// With other settings.
+    pub(super) async fn holds_with(&self, set: impl FnOnce(&mut Settings)) -> Lake {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("in")).unwrap();
-        let trial = Trial { pipeline: pipeline(self.sql), folder, tried: self.tried };
+        let mut pipeline = pipeline(self.sql);
+        set(&mut pipeline.settings);
+        let trial = Trial { pipeline, folder, tried: self.tried };
         let mut store = InMemory::new();
         for (at, round) in self.rounds.iter().enumerate() {
             land(&trial.folder.path().join("in"), at, round.files);
@@ -156,7 +163,7 @@ fn land(folder: &Path, round: usize, files: &[(&str, &str)]) {
     }
 }
 
-const NO_MESSAGES: &[(&str, &str)] = &[];
+pub(super) const NO_MESSAGES: &[(&str, &str)] = &[];
 const NO_FILES: &[(&str, &str)] = &[];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -315,7 +322,7 @@ async fn views_are_what_their_queries_say() {
 }
 
 /// Changes of rows in bronze: late ones, repeated ones, deletes before their inserts, a truncation, and some without a key.
-const CHANGES: &[Round] = &[
+pub(super) const CHANGES: &[Round] = &[
     Round {
         files: &[(
             "a.json",
@@ -345,7 +352,7 @@ const CHANGES: &[Round] = &[
     },
 ];
 
-const RAW_CHANGES: &str = "CREATE STREAMING TABLE raw AS SELECT * FROM STREAM read_files('in', format => 'json', schema => 'id INT, name STRING, n INT, op STRING, seq INT');";
+pub(super) const RAW_CHANGES: &str = "CREATE STREAMING TABLE raw AS SELECT * FROM STREAM read_files('in', format => 'json', schema => 'id INT, name STRING, n INT, op STRING, seq INT');";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_are_applied_once() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::draft::Draft;
 use super::properties::{self, DEDUP_KEYS};
-use super::{paths, scope::Scope};
+use super::{paths, scope::Scope, snapshot};
 use crate::diagnostic::{Diagnostic, Severity, SourceFile, Span};
 use crate::model::{Dataset, DatasetKind, Dedup, Flow, FlowKind, Query, Relation, RelationSource};
 use crate::name::{DatasetName, FlowName};
@@ -51,9 +51,14 @@ impl Binder<'_> {
         }
     }
 
-    fn dataset(&mut self, written: CreateDataset) {
+    fn dataset(&mut self, mut written: CreateDataset) {
         let Some(name) = self.name(&written.name) else { return };
         let properties = self.properties(&written.properties, written.kind);
+        if let (Some(changes), Some(query)) = (&written.changes, &mut written.query)
+            && let Some(landed) = snapshot::landing(changes, &written.name, query)
+        {
+            self.dataset(landed);
+        }
         let query = written.query.map(|query| self.query(query));
         let mut dataset = Dataset {
             dedup: properties.get(DEDUP_KEYS).map(|keys| Dedup::Keys(key_columns(keys))),
@@ -84,7 +89,12 @@ impl Binder<'_> {
         self.draft.datasets.push(dataset);
     }
 
-    fn flow(&mut self, written: CreateFlow) {
+    fn flow(&mut self, mut written: CreateFlow) {
+        if let Some(changes) = &written.changes
+            && let Some(landed) = snapshot::landing(changes, &written.name, &mut written.query)
+        {
+            self.dataset(landed);
+        }
         let target = self.name(&written.target);
         let query = self.query(written.query);
         let [name] = written.name.parts.as_slice() else {
@@ -132,7 +142,7 @@ impl Binder<'_> {
     }
 
     fn relation(&mut self, written: ParsedRelation) -> Option<Relation> {
-        let ParsedRelation { alias, source, span } = written;
+        let ParsedRelation { alias, source, as_of, span } = written;
         let source = match source {
             ParsedSource::Table { name, stream, skip_change_commits, starting_version, watermark } => {
                 let dataset = self.name(&name)?;
@@ -153,7 +163,7 @@ impl Binder<'_> {
                 RelationSource::Files { path: self.path(path, &span), read, stream, watermark }
             }
         };
-        Some(Relation { alias, source, span })
+        Some(Relation { alias, source, as_of, span })
     }
 
     /// The path by the project's roots.

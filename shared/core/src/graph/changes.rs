@@ -5,13 +5,7 @@ use super::properties::DEDUP_KEYS;
 use super::{flows, streaming};
 use crate::cdc::project_changes;
 use crate::diagnostic::Diagnostic;
-use crate::model::{AutoCdc, Dataset, Flow, Relation, RelationSource};
-
-/// Properties that say of a table what isn't so while changes rewrite its rows.
-const REFUSED: [(&str, &str, &str); 2] = [
-    ("delta.appendonly", "true", "changes rewrite the table's rows"),
-    ("delta.enablechangedatafeed", "true", "no change data feed is written for changes"),
-];
+use crate::model::{AutoCdc, ChangeSource, Dataset, Flow, Relation, RelationSource};
 
 /// Findings about the tables that flows of changes keep.
 pub(super) fn check(draft: &mut Draft) {
@@ -45,9 +39,22 @@ fn disagreement(flow: &Flow, (first, changes): (&Flow, &AutoCdc)) -> Option<Diag
             ),
             "write IGNORE NULL UPDATES or COLUMNS TO UPDATE in both or in none",
         ),
+        Some(_)
+            if flow.name != first.name
+                && [flow.changes.as_ref(), Some(changes)].iter().flatten().any(is_of_snapshots) =>
+        {
+            (
+                format!("flow `{}` and another keep `{}`, one of them by snapshots", flow.name, flow.target),
+                "a snapshot holds every row of its table: let one flow alone keep it",
+            )
+        }
         Some(_) => return None,
     };
     Some(Diagnostic::error("AUTOCDC_CONFLICTING_FLOWS", message).at(flow.span.clone()).help(help))
+}
+
+fn is_of_snapshots(changes: &&AutoCdc) -> bool {
+    changes.source == ChangeSource::Snapshots
 }
 
 fn check_table(dataset: &Dataset) -> Vec<Diagnostic> {
@@ -56,15 +63,13 @@ fn check_table(dataset: &Dataset) -> Vec<Diagnostic> {
         let message = format!("`{}` is kept by changes, of which each has its effect once anyway", dataset.name);
         found.push(Diagnostic::error("CONFLICTING_DEDUP", message).help(format!("remove `{DEDUP_KEYS}`")));
     }
-    for (key, value) in &dataset.properties {
-        let is_it = |(refused, with, _): &&(&str, &str, &str)| {
-            key.eq_ignore_ascii_case(refused) && value.eq_ignore_ascii_case(with)
-        };
-        found.extend(REFUSED.iter().find(is_it).map(|(_, _, reason)| {
-            let message = format!("`{key}` can't be set on `{}`: {reason}", dataset.name);
-            Diagnostic::error("UNSUPPORTED_TABLE_PROPERTY", message).help("remove it")
-        }));
-    }
+    let is_append_only = |(key, value): &(&String, &String)| {
+        key.eq_ignore_ascii_case("delta.appendOnly") && value.eq_ignore_ascii_case("true")
+    };
+    found.extend(dataset.properties.iter().find(is_append_only).map(|(key, _)| {
+        let message = format!("`{key}` can't be set on `{}`: changes rewrite the table's rows", dataset.name);
+        Diagnostic::error("UNSUPPORTED_TABLE_PROPERTY", message).help("remove it")
+    }));
     found.into_iter().map(|finding| finding.at(dataset.span.clone())).collect()
 }
 
@@ -114,10 +119,32 @@ pub(super) fn check_stream(flow: &Flow, changes: &AutoCdc, stream: &Relation) ->
     found
 }
 
-/// The first batch of a stream is the whole table, which is what `ONCE` is for.
+/// What is read without `STREAM` has no new rows to take changes from.
+pub(super) fn batch_for_changes(flow: &Flow) -> Diagnostic {
+    let span = flow.query.relations.first().map_or(&flow.query.span, |relation| &relation.span);
+    let is_of_snapshots = flow.changes.as_ref().is_some_and(|changes| is_of_snapshots(&changes));
+    let (message, help) = if is_of_snapshots {
+        (
+            format!("flow `{}` takes snapshots from a table that it reads whole", flow.name),
+            "write FROM SNAPSHOT STREAM table for a table of landed snapshots, or FROM SNAPSHOT (read_files(…))",
+        )
+    } else {
+        (
+            format!("flow `{}` reads no stream of changes", flow.name),
+            "write STREAM before the table, or AUTO CDC ONCE to apply all that it holds one time",
+        )
+    };
+    Diagnostic::error("INVALID_FLOW_QUERY_TYPE.BATCH_RELATION_FOR_STREAMING_TABLE", message).at(span.clone()).help(help)
+}
+
+pub(super) fn is_once_of_snapshots(flow: &Flow) -> bool {
+    flow.changes.as_ref().is_some_and(|changes| is_of_snapshots(&changes))
+}
+
+/// Snapshots come one after the other: taking them once says nothing of what has changed.
 pub(super) fn refuse_once(flow: &Flow) -> Diagnostic {
     let span = flow.changes.as_ref().map_or(&flow.span, |changes| &changes.span);
-    Diagnostic::error("UNSUPPORTED_CLAUSE", "AUTO CDC ONCE isn't executed")
+    Diagnostic::error("UNSUPPORTED_CLAUSE", "ONCE has no meaning for snapshots")
         .at(span.clone())
-        .help("leave ONCE out and write STREAM before the source: its first batch is the whole table")
+        .help("leave ONCE out: the first snapshot gives the whole table, and each later one what has changed")
 }

@@ -105,6 +105,11 @@ fn check_source(relation: &Relation, draft: &Draft) -> Option<Diagnostic> {
     let Some(source) = draft.source(name) else {
         return (!draft.maybe_defined.contains(name.name())).then(|| not_found(name, relation, draft));
     };
+    if relation.as_of.is_some() && !source.kind.has_table() {
+        let message = format!("`{name}` is a view, which has no versions");
+        let help = "name a state of the tables that it reads";
+        return Some(Diagnostic::error("UNSUPPORTED_CLAUSE", message).at(relation.span.clone()).help(help));
+    }
     let is_stream = matches!(relation.source, RelationSource::TableStream { .. });
     if let Some(finding) = changes::check_read(relation, source, draft) {
         return Some(finding);
@@ -190,6 +195,7 @@ pub(super) fn check_query(flow: &Flow) -> Vec<Diagnostic> {
     let streams: Vec<&Relation> = flow.query.relations.iter().filter(|relation| relation.is_stream()).collect();
     let mut findings = reserved_columns(&flow.query);
     match (flow.kind, streams.as_slice()) {
+        (FlowKind::Append, []) if flow.changes.is_some() => findings.push(changes::batch_for_changes(flow)),
         (FlowKind::Append, []) => findings.push(batch_for_streaming_table(flow)),
         (FlowKind::Append, [stream]) => match &flow.changes {
             Some(changes) => findings.extend(changes::check_stream(flow, changes, stream)),
@@ -200,7 +206,7 @@ pub(super) fn check_query(flow: &Flow) -> Vec<Diagnostic> {
                 .at(second.span.clone())
                 .help("read one of them without STREAM, or give each stream a flow of its own: `CREATE FLOW name AS INSERT INTO …`"),
         ),
-        (FlowKind::Once, []) if flow.changes.is_some() => findings.push(changes::refuse_once(flow)),
+        (FlowKind::Once, _) if changes::is_once_of_snapshots(flow) => findings.push(changes::refuse_once(flow)),
         (FlowKind::Once | FlowKind::Materialize, []) => {}
         (FlowKind::Once, [stream, ..]) => findings.push(
             Diagnostic::error("INVALID_FLOW_QUERY_TYPE.STREAMING_RELATION_FOR_ONCE_FLOW", "a ONCE flow can't read a stream")

@@ -27,6 +27,7 @@ mod paths;
 pub mod properties;
 mod scope;
 mod selection;
+mod snapshot;
 mod streaming;
 
 use std::sync::Arc;

@@ -7,6 +7,8 @@ use crate::diagnostic::Span;
 /// What the clauses of `AUTO CDC` (`APPLY CHANGES`) say; its source is the flow's query.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AutoCdc {
+    /// What the source gives.
+    pub source: ChangeSource,
     /// `KEYS`: columns that name a row; at least one.
     pub keys: Vec<String>,
     /// `SEQUENCE BY`: the change with the greatest value is the last one of its key.
@@ -34,6 +36,17 @@ impl AutoCdc {
     pub const fn is_partial(&self) -> bool {
         self.ignore_null_updates.is_some() || self.columns_to_update.is_some()
     }
+}
+
+/// What the source of changes gives.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ChangeSource {
+    /// Changes.
+    #[default]
+    Changes,
+    /// `FROM SNAPSHOT`: all rows as they are at a place in the sequence. How two that follow each other differ is
+    /// what has changed.
+    Snapshots,
 }
 
 /// Some columns of a source.

@@ -4,13 +4,13 @@ use sqlparser::ast::Expr;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::ParsedQuery;
 use super::dialect::SparkDialect;
 use super::query::{offset, parse_query, rewrite_predicate, syntax_error};
 use super::reader::{Found, Reader};
 use super::tokens::{are_words, range};
+use super::{ParsedQuery, snapshot};
 use crate::diagnostic::{Diagnostic, Span};
-use crate::model::{AutoCdc, ColumnChoice, StoredAs};
+use crate::model::{AutoCdc, ChangeSource, ColumnChoice, StoredAs};
 use crate::nearest::nearest;
 
 /// How clauses begin, and how they are written.
@@ -39,17 +39,18 @@ pub(super) fn begins_clause(tokens: &[TokenWithSpan]) -> bool {
 }
 
 /// A clause's value and place.
-type Placed<T> = Option<(T, Span)>;
+pub(super) type Placed<T> = Option<(T, Span)>;
 
 #[derive(Default)]
-struct Clauses {
+pub(super) struct Clauses {
+    pub(super) from: ChangeSource,
     keys: Placed<Vec<String>>,
-    sequence_by: Placed<Expr>,
-    ignore_null_updates: Placed<ColumnChoice>,
-    delete_when: Placed<Expr>,
-    truncate_when: Placed<Expr>,
-    columns: Placed<ColumnChoice>,
-    columns_to_update: Placed<String>,
+    pub(super) sequence_by: Placed<Expr>,
+    pub(super) ignore_null_updates: Placed<ColumnChoice>,
+    pub(super) delete_when: Placed<Expr>,
+    pub(super) truncate_when: Placed<Expr>,
+    pub(super) columns: Placed<ColumnChoice>,
+    pub(super) columns_to_update: Placed<String>,
     stored_as: Placed<u8>,
     tracked: Placed<ColumnChoice>,
     condition: Placed<Vec<TokenWithSpan>>,
@@ -59,15 +60,18 @@ struct Clauses {
 impl Reader<'_> {
     /// From `FROM` to the end; `span` is the place of the words AUTO CDC.
     pub(super) fn changes(&mut self, span: Span) -> Found<(ParsedQuery, AutoCdc)> {
-        self.refuse_snapshot()?;
         if !self.words(&["FROM"]) {
             return Err(vec![self.error("expected FROM and the source of changes")]);
         }
+        let from = self.takes_snapshots();
         let mut source = self.until_clause();
+        if from == ChangeSource::Snapshots {
+            snapshot::unwrap(&mut source);
+        }
         if source.is_empty() {
             return Err(vec![self.error("expected the source of changes after FROM").help("write FROM STREAM table")]);
         }
-        let mut clauses = Clauses::default();
+        let mut clauses = Clauses { from, ..Clauses::default() };
         while self.parser.peek_token().token != Token::EOF {
             let start = offset(self.text, &self.parser);
             if let Err(found) = self.change_clause(&mut clauses, start) {
@@ -83,20 +87,6 @@ impl Reader<'_> {
             Ok(query) => Ok((query, clauses.finish(span)?)),
             Err(found) => Err(clauses.found.into_iter().chain(found).collect()),
         }
-    }
-
-    /// `FROM SNAPSHOT` compares whole states of a source, which isn't executed.
-    pub(super) fn refuse_snapshot(&mut self) -> Found<()> {
-        let start = offset(self.text, &self.parser);
-        let rest: Vec<TokenWithSpan> = (2..4).map(|at| self.parser.peek_nth_token(at)).collect();
-        if begins_clause(&rest) || !self.words(&["FROM", "SNAPSHOT"]) {
-            return Ok(());
-        }
-        Err(vec![
-            Diagnostic::error("UNSUPPORTED_CLAUSE", "AUTO CDC FROM SNAPSHOT isn't executed")
-                .at(self.since(start))
-                .help("make a materialized view of the newest snapshot, or read the changes with AUTO CDC FROM STREAM"),
-        ])
     }
 
     fn change_clause(&mut self, clauses: &mut Clauses, start: usize) -> Found<()> {
@@ -274,12 +264,15 @@ impl Clauses {
         Ok(())
     }
 
-    fn fail(&mut self, code: &'static str, message: &str, span: &Span, help: &str) {
+    pub(super) fn fail(&mut self, code: &'static str, message: &str, span: &Span, help: &str) {
         self.found.push(Diagnostic::error(code, message).at(span.clone()).help(help));
     }
 
     /// The model of the clauses, where they fit each other.
     fn finish(mut self, span: Span) -> Found<AutoCdc> {
+        if self.from == ChangeSource::Snapshots {
+            self.check_snapshots(&span);
+        }
         if self.found.is_empty() {
             self.check_presence(&span);
             self.check_combinations();
@@ -289,6 +282,7 @@ impl Clauses {
         let tracked = value(self.tracked).unwrap_or(ColumnChoice::All);
         match (value(self.keys), value(self.sequence_by)) {
             (Some(keys), Some(sequence_by)) if self.found.is_empty() => Ok(AutoCdc {
+                source: self.from,
                 keys,
                 sequence_by,
                 ignore_null_updates: value(self.ignore_null_updates),

@@ -90,7 +90,6 @@ impl Reader<'_> {
 
     /// After `AUTO CDC`: `[ONCE] INTO target FROM source …`. A flow without a name has its target's.
     pub(super) fn changes_into(&mut self, span: Span, name: Option<Name>) -> Found<Statement> {
-        self.refuse_snapshot()?;
         let once = self.words(&["ONCE"]);
         if !self.words(&["INTO"]) {
             return Err(vec![self.error("expected INTO and the table that the changes are applied to")]);

@@ -28,8 +28,10 @@ mod reader;
 mod relations;
 mod rewrite;
 mod scope;
+mod snapshot;
 mod statement;
 mod text;
+mod time_travel;
 mod tokens;
 mod trailing;
 mod types;
@@ -46,6 +48,7 @@ use sqlparser::ast;
 pub use options::columns_of_ddl;
 
 pub use self::places::{place_of_column, place_of_name, rest_of_statement};
+use crate::as_of::AsOf;
 use crate::diagnostic::{Diagnostic, SourceFile, Span};
 use crate::model::{AutoCdc, Column, DatasetKind, Expectation, ReadOptions, Watermark};
 
@@ -157,6 +160,8 @@ pub struct ParsedRelation {
     pub alias: String,
     /// What it is.
     pub source: ParsedSource,
+    /// `VERSION AS OF`, `TIMESTAMP AS OF`
+    pub as_of: Option<AsOf>,
     /// Where it stands.
     pub span: Span,
 }

@@ -11,7 +11,8 @@ use super::cdc::begins_clause;
 use super::text::Text;
 use super::tokens::{Tokens, after_brackets, is_word, range};
 use super::trailing::misplaced;
-use super::{Name, ParsedRelation, ParsedSource, options};
+use super::{Name, ParsedRelation, ParsedSource, options, time_travel};
+use crate::as_of::AsOf;
 use crate::diagnostic::{Diagnostic, Span};
 
 /// Table functions that read an outside source.
@@ -40,6 +41,17 @@ pub(super) fn extract(text: &Text, tokens: &[TokenWithSpan]) -> Extracted {
         Extracted { tokens: Vec::with_capacity(tokens.len()), relations: Vec::new(), found: Vec::new() };
     let mut at = 0;
     while at < tokens.len() {
+        if let Some(after_name) = time_travel::after_name(tokens, at) {
+            let mut reader = RelationReader { text, tokens, at, found: Vec::new() };
+            let read = reader.table_as_of(after_name);
+            extracted.found.append(&mut reader.found);
+            let end = reader.at;
+            if let Some((source, own_name, as_of)) = read {
+                extracted.put(text, &tokens[at..end], (source, &own_name, Some(as_of)), &tokens[end..]);
+            }
+            at = end;
+            continue;
+        }
         if !begins_relation(tokens, at) {
             if let Some((end, found)) = misplaced(text, tokens, at) {
                 extracted.found.push(found);
@@ -55,7 +67,7 @@ pub(super) fn extract(text: &Text, tokens: &[TokenWithSpan]) -> Extracted {
         extracted.found.append(&mut reader.found);
         let end = reader.at.max(at + 1).min(tokens.len());
         if let Some((source, own_name)) = source {
-            extracted.put(text, &tokens[at..end], (source, &own_name), &tokens[end..]);
+            extracted.put(text, &tokens[at..end], (source, &own_name, None), &tokens[end..]);
         }
         at = end;
     }
@@ -67,7 +79,7 @@ impl Extracted {
         &mut self,
         text: &Text,
         tokens: &[TokenWithSpan],
-        (source, own_name): (ParsedSource, &str),
+        (source, own_name, as_of): (ParsedSource, &str, Option<AsOf>),
         rest: &[TokenWithSpan],
     ) {
         let alias = format!("__r{}", self.relations.len());
@@ -77,7 +89,7 @@ impl Extracted {
             self.tokens.push(TokenWithSpan::new(word("AS", None), place));
             self.tokens.push(TokenWithSpan::new(word(own_name, Some('"')), place));
         }
-        self.relations.push(ParsedRelation { alias, source, span: text.span(&range(text, tokens)) });
+        self.relations.push(ParsedRelation { alias, source, as_of, span: text.span(&range(text, tokens)) });
     }
 }
 
@@ -135,7 +147,7 @@ impl RelationReader<'_> {
         }
     }
 
-    fn table(&mut self, stream: bool) -> Option<(ParsedSource, String)> {
+    pub(super) fn table(&mut self, stream: bool) -> Option<(ParsedSource, String)> {
         let name = self.name()?;
         let last = name.parts.last().cloned().unwrap_or_default();
         let source =

@@ -204,7 +204,7 @@ impl Rewriter<'_> {
                 starting_version: None,
                 watermark: None,
             };
-            self.relations.push(ParsedRelation { alias: place, source, span });
+            self.relations.push(ParsedRelation { alias: place, source, as_of: None, span });
         }
     }
 

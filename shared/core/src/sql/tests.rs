@@ -79,7 +79,10 @@ fn query_line(query: &ParsedQuery) -> String {
     let relations: Vec<_> = query
         .relations
         .iter()
-        .map(|relation| format!("{}={}", relation.alias, source_line(&relation.source)))
+        .map(|relation| {
+            let state = relation.as_of.map(|as_of| format!(" as of {as_of}")).unwrap_or_default();
+            format!("{}={}{state}", relation.alias, source_line(&relation.source))
+        })
         .collect();
     format!("{} [{}]", query.ast, relations.join("; "))
 }

@@ -11,17 +11,18 @@ use super::option_names::refusal_of_stream;
 use super::query::syntax_error;
 use super::relations::{RelationReader, plain};
 use super::text::Text;
+use super::time_travel::begins;
 use super::tokens::{after_brackets, are_words, is_word, range};
 use crate::diagnostic::Diagnostic;
 use crate::model::Watermark;
 
 /// How the bounds of `CHANGES` begin.
-const BOUNDS: [&str; 4] = ["VERSION", "TIMESTAMP", "SYSTEM_VERSION", "SYSTEM_TIME"];
+pub(super) const BOUNDS: [&str; 4] = ["VERSION", "TIMESTAMP", "SYSTEM_VERSION", "SYSTEM_TIME"];
 
 /// A watermark's expression has fewer tokens.
 const LONGEST: usize = 256;
 
-const NO_TIME_TRAVEL: &str = "a query reads its sources as they are when it runs: leave it out";
+const NO_TIME_TRAVEL: &str = "write `table VERSION AS OF 3` or `table TIMESTAMP AS OF '2025-01-31'`, with a literal, after a table that isn't read with STREAM";
 const NO_CHANGES: &str = "leave it out; a source that changes rows is read WITH (SKIPCHANGECOMMITS = true)";
 
 impl RelationReader<'_> {
@@ -166,8 +167,8 @@ const NOT_A_STREAM: &str = "WATERMARK stands on a relation that isn't read with 
 /// A clause that would be taken for an alias: of time travel, or of a stream after an alias or on a
 /// table. Gives the position after it, too.
 pub(super) fn misplaced(text: &Text, tokens: &[TokenWithSpan], at: usize) -> Option<(usize, Diagnostic)> {
-    let (end, message, help) = if is_time_travel(tokens, at) {
-        (at + 4, "time travel isn't executed", NO_TIME_TRAVEL)
+    let (end, message, help) = if begins(tokens, at) {
+        (at + 4, "time travel stands after the name of a table, before its alias", NO_TIME_TRAVEL)
     } else if is_word(&tokens[at], "CHANGES") && after_bounds(tokens, at + 1) > at + 1 {
         (after_bounds(tokens, at + 1), "CHANGES isn't executed", NO_CHANGES)
     } else if is_word(&tokens[at], "WATERMARK") {
@@ -185,14 +186,6 @@ pub(super) fn misplaced(text: &Text, tokens: &[TokenWithSpan], at: usize) -> Opt
     let end = end.min(tokens.len());
     let span = text.span(&range(text, &tokens[at..end]));
     Some((end, Diagnostic::error("UNSUPPORTED_CLAUSE", message).at(span).help(help)))
-}
-
-/// `VERSION AS OF 3`, `TIMESTAMP AS OF '…'`; `SELECT version AS of FROM` is none.
-fn is_time_travel(tokens: &[TokenWithSpan], at: usize) -> bool {
-    let value = tokens.get(at + 3).map(|token| &token.token);
-    BOUNDS.iter().any(|bound| are_words(tokens, at, &[bound, "AS", "OF"]))
-        && (matches!(value, Some(Token::Number(..) | Token::SingleQuotedString(_)))
-            || tokens.get(at + 4).is_some_and(|token| token.token == Token::LParen))
 }
 
 /// The position after `FROM VERSION 1 INCLUSIVE TO VERSION 2 …`; `at` if none begins there.

@@ -28,7 +28,7 @@ use crate::protocol::check_writable;
 use crate::table::Table;
 
 /// What is particular about a batch.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Work {
     /// What an earlier attempt may have put aside: in the quarantine, in the late table.
     pub(super) aside: Option<[Share; 2]>,

@@ -56,7 +56,7 @@ impl Plan {
         let Produced { main, quarantine, late, .. } = produced;
         let tables = [&self.target, &self.quarantine.table, &self.late.table];
         for (table, written) in tables.into_iter().zip([main, quarantine, late]) {
-            discard(&self.storage, &table.path, written.adds).await;
+            discard(&self.storage, &table.path, written.files()).await;
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use datafusion::datasource::{TableProvider, empty::EmptyTable};
 use datafusion::prelude::SessionContext;
+use headwater_core::as_of::AsOf;
 use headwater_core::model::{Query, Relation, RelationSource};
 use headwater_core::name::DatasetName;
 use headwater_core::provenance::{METADATA, names_metadata};
@@ -17,8 +18,16 @@ use crate::table::Table;
 #[derive(Debug, Clone)]
 pub(super) struct PinnedSource {
     pub(super) dataset: DatasetName,
+    /// The state that the query names; `None` for the present one.
+    pub(super) as_of: Option<AsOf>,
     /// `None` while the table doesn't exist.
     pub(super) table: Option<Table>,
+}
+
+impl PinnedSource {
+    fn is_of(&self, relation: &Relation, dataset: &DatasetName) -> bool {
+        &self.dataset == dataset && self.as_of == relation.as_of
+    }
 }
 
 impl FlowRun<'_> {
@@ -27,9 +36,14 @@ impl FlowRun<'_> {
         let mut pinned: Vec<PinnedSource> = Vec::new();
         for relation in &self.flow.query.relations {
             let RelationSource::Table(dataset) = &relation.source else { continue };
-            if pinned.iter().all(|source| &source.dataset != dataset) {
-                pinned.push(PinnedSource { dataset: dataset.clone(), table: self.lake.table(dataset).await? });
+            if pinned.iter().any(|source| source.is_of(relation, dataset)) {
+                continue;
             }
+            let mut table = self.lake.table(dataset).await?;
+            if let (Some(present), Some(as_of)) = (&table, relation.as_of) {
+                table = Some(present.as_of(as_of).await?);
+            }
+            pinned.push(PinnedSource { dataset: dataset.clone(), as_of: relation.as_of, table });
         }
         Ok(pinned)
     }
@@ -38,7 +52,7 @@ impl FlowRun<'_> {
     /// whose version can't be read any more as they are.
     pub(super) async fn pin_tables_again(&self, side: &Table) -> Result<Vec<PinnedSource>> {
         let mut pinned = self.pin_tables().await?;
-        for source in &mut pinned {
+        for source in pinned.iter_mut().filter(|source| source.as_of.is_none()) {
             let version = side.transaction(&self.joined_app_id(&source.dataset)).await?;
             let Some((table, version)) = source.table.as_mut().zip(version.and_then(|version| version.try_into().ok()))
             else {
@@ -60,7 +74,7 @@ impl FlowRun<'_> {
             let version = i64::try_from(source.table.as_ref()?.version()).ok()?;
             Some((self.joined_app_id(&source.dataset), version))
         };
-        pinned.iter().filter_map(version).collect()
+        pinned.iter().filter(|source| source.as_of.is_none()).filter_map(version).collect()
     }
 
     fn joined_app_id(&self, dataset: &DatasetName) -> String {
@@ -79,7 +93,7 @@ impl FlowRun<'_> {
         for relation in &query.relations {
             match &relation.source {
                 RelationSource::Table(dataset) => {
-                    let source = pinned.iter().find(|source| &source.dataset == dataset);
+                    let source = pinned.iter().find(|source| source.is_of(relation, dataset));
                     let Some(provider) = self.provider(source, dataset).await? else { return Ok(None) };
                     register(session, relation, query, provider)?;
                 }

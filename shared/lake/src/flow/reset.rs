@@ -97,6 +97,7 @@ impl Lake {
         let fence = Fence { state: None, replaces_table: true };
         let change = Change {
             adds: Vec::new(),
+            feed: Vec::new(),
             removes,
             schema: None,
             txns,

@@ -123,7 +123,7 @@ impl FlowRun<'_> {
             match self.settle_side(side, (&identity, &report), &joined).await? {
                 None | Some(CommitOutcome::Committed { .. }) => {}
                 Some(CommitOutcome::AlreadyApplied { .. } | CommitOutcome::Redo { .. }) => {
-                    discard(&plan.storage, &plan.target.path, produced.main.adds).await;
+                    discard(&plan.storage, &plan.target.path, produced.main.files()).await;
                     for side in sides {
                         discard(&plan.storage, &side.plan.path, side.written.adds).await;
                     }
@@ -189,6 +189,7 @@ impl FlowRun<'_> {
     ) -> Result<Change> {
         let mut change = Change {
             adds: written.adds,
+            feed: written.feed,
             removes: Vec::new(),
             schema: plan.schema_change(table),
             txns: Vec::new(),
@@ -219,7 +220,7 @@ impl FlowRun<'_> {
         let outcome = commit(self.lake.storage(), &path, table, change, self.policy()).await?;
         match &outcome {
             CommitOutcome::AlreadyApplied { .. } | CommitOutcome::Redo { .. } => {
-                discard(self.lake.storage(), &path, change.adds.clone()).await;
+                discard(self.lake.storage(), &path, change.adds.iter().chain(&change.feed).cloned().collect()).await;
             }
             CommitOutcome::Committed { .. } | CommitOutcome::Retryable { .. } => {}
         }

@@ -124,12 +124,14 @@ impl FlowRun<'_> {
         };
         register(&session, stream.relation, &query, source.provider_of(&step.files).await?)?;
         let frame = self.lake.engine().plan(&session, &query).await?;
-        let work = Work { aside: Some(step.aside), source_version: Some(step.through), ..Work::default() };
+        let work = Work { aside: Some(step.aside.clone()), source_version: Some(step.through), ..Work::default() };
         let to = i64::try_from(step.through).unwrap_or(i64::MAX);
         let identity = Identity::Progress { app_id: self.lake.app_id(self.flow), to };
         if let Some(changes) = &self.flow.changes {
             let (is_known, joined) = (step.changes_are_known, self.joined(&statics));
-            let batch = Batch { changes, frame, work, identity, joined, is_known, started };
+            let given = self.given(changes, frame, &pinned, is_known).await?;
+            let rows = step.files.iter().map(DataFile::num_records).sum();
+            let batch = Batch { changes, given, rows, work, identity, joined, is_known, started };
             return Box::pin(self.apply_changes(&pinned, batch, report)).await;
         }
         let plan = self.plan(&pinned, frame.schema().inner(), work).await?;

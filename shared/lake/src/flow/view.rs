@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use headwater_core::model::Relation;
 use headwater_core::refresh::{Refresh, RefreshState, SourceState, fingerprint, plan_refresh};
 use headwater_core::report::{FlowReport, Input, Outcome};
 
@@ -60,7 +61,7 @@ impl FlowRun<'_> {
     /// What the view was computed from, and what there is now.
     async fn refresh_state(&self, pinned: &Pinned, sources: &[PinnedSource]) -> Result<RefreshState> {
         let mut states = Vec::new();
-        for source in sources {
+        for source in sources.iter().filter(|source| source.as_of.is_none()) {
             let seen =
                 super::stream::progress(pinned.main.as_ref(), &self.source_app_id(source.dataset.to_string().as_str()))
                     .await?;
@@ -84,8 +85,13 @@ impl FlowRun<'_> {
 
     /// The fingerprint of what the view's rows depend on besides its sources.
     fn definition(&self) -> i64 {
-        let relations: Vec<String> =
-            self.flow.query.relations.iter().map(|relation| format!("{:?}", relation.source)).collect();
+        let relations: Vec<String> = self
+            .flow
+            .query
+            .relations
+            .iter()
+            .map(|relation| format!("{:?}{}", relation.source, state(relation)))
+            .collect();
         let rules: Vec<String> = self
             .dataset
             .expectations
@@ -103,6 +109,11 @@ impl FlowRun<'_> {
     fn source_app_id(&self, dataset: &str) -> String {
         format!("{}/{dataset}", self.lake.app_id(self.flow))
     }
+}
+
+/// The state of a table that a relation names.
+fn state(relation: &Relation) -> String {
+    relation.as_of.map(|as_of| format!(" as of {as_of}")).unwrap_or_default()
 }
 
 fn inputs(state: &RefreshState) -> Vec<Input> {

@@ -63,7 +63,12 @@ fn query(sql: &str) -> Query {
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         if !ctes.iter().any(|cte| parts == [cte]) {
             let alias = format!("__r{}", relations.len());
-            relations.push(Relation { alias: alias.clone(), source: source(&parts), span: span(&name.to_string()) });
+            relations.push(Relation {
+                alias: alias.clone(),
+                source: source(&parts),
+                as_of: None,
+                span: span(&name.to_string()),
+            });
             *name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new(alias))]);
         }
         ControlFlow::<()>::Continue(())

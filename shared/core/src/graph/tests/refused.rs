@@ -42,7 +42,7 @@ APPLY CHANGES INTO u FROM rwa KEYS (id) SEQUENCE BY seq",
     (
         "auto cdc of what can't be, into tables that can't be",
         "CREATE STREAMING TABLE raw AS SELECT * FROM STREAM read_events('flights');
-CREATE STREAMING TABLE t TBLPROPERTIES ('headwater.dedup.keys' = 'id', 'delta.enableChangeDataFeed' = 'true', 'pipelines.cdc.tombstoneGCThresholdInSeconds' = 'two days');
+CREATE STREAMING TABLE t TBLPROPERTIES ('headwater.dedup.keys' = 'id', 'delta.appendOnly' = 'true', 'pipelines.cdc.tombstoneGCThresholdInSeconds' = 'two days');
 CREATE FLOW f AS AUTO CDC INTO t FROM STREAM raw KEYS (id) SEQUENCE BY max(seq);
 CREATE FLOW g AS AUTO CDC INTO t FROM STREAM(raw) WATERMARK at DELAY OF INTERVAL 1 HOUR KEYS (id, part) SEQUENCE BY seq;
 CREATE FLOW h AS INSERT INTO t BY NAME SELECT * FROM STREAM raw;

@@ -241,3 +241,10 @@ CREATE MATERIALIZED VIEW `my view` AS SELECT t.`group`, `order by`.`from` AS `a`
 -- case: references in comments have no meaning
 -- reads ${nowhere} and :nothing
 CREATE VIEW v AS SELECT 1 AS a /* ${neither} */;
+-- case: changes from snapshots
+CREATE FLOW f AS AUTO CDC INTO t FROM SNAPSHOT (read_files('in', format => 'json')) KEYS (id);
+APPLY CHANGES INTO t FROM SNAPSHOT STREAM s KEYS (id) SEQUENCE BY day COLUMNS * EXCEPT (day) STORED AS SCD TYPE 2;
+APPLY CHANGES INTO t FROM snapshot KEYS (id) SEQUENCE BY day;
+APPLY CHANGES INTO t FROM SNAPSHOT (SELECT id, day FROM STREAM s) KEYS (id) SEQUENCE BY day;
+-- case: time travel
+CREATE MATERIALIZED VIEW m AS SELECT * FROM t VERSION AS OF 3 JOIN a.u TIMESTAMP AS OF '2024-01-01' AS v ON t.x = v.x JOIN t AS now ON now.x = t.x;

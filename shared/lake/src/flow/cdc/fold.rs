@@ -48,10 +48,12 @@ pub(super) struct Folded {
 /// Folds every key that the batch touches.
 pub(super) fn fold(held: &mut Held, shape: &Shape) -> Result<Folded> {
     let mut folded = Folded::default();
-    let mut by_key = std::mem::take(&mut held.by_key);
+    // In the order of keys, so that rows that are new together lie by key.
+    let mut by_key: Vec<_> = std::mem::take(&mut held.by_key).into_iter().collect();
+    by_key.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     let fold = Fold { held, shape, truncates: held.truncates() };
     let mut fresh = 0;
-    for (key, places) in by_key.drain() {
+    for (key, places) in by_key {
         fresh += fold.key(key, places, &mut folded)?;
     }
     let truncations = u64::from(fold.truncates);

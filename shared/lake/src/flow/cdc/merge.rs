@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
+use arrow::compute::{filter_record_batch, not};
 use arrow::datatypes::TimestampMicrosecondType;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::{Expr, ident};
@@ -16,6 +16,7 @@ use futures::TryStreamExt;
 use headwater_core::cdc::DELETED;
 
 use super::candidates::Spread;
+use super::feed::Feed;
 use super::held::{Code, Coder};
 use super::shape::{RECORDED_AT, Shape};
 use crate::align::align;
@@ -23,7 +24,7 @@ use crate::error::{LakeError, Result};
 use crate::flow::FlowRun;
 use crate::flow::outlet::TablePlan;
 use crate::table::{DataFile, Table};
-use crate::write::{Writer, Written};
+use crate::write::{Writer, Written, discard};
 
 /// Which rows of a table stay.
 #[derive(Debug)]
@@ -104,22 +105,38 @@ impl FlowRun<'_> {
         frame.map_err(LakeError::query)?.execute_stream().await.map_err(LakeError::query)
     }
 
-    /// Writes these files of the table anew, as far as their rows stay, and the new rows. If it fails, no
-    /// file is left.
+    /// Writes these files of the table anew, as far as their rows stay, and the new rows; what that changes goes to
+    /// the feed, if there is one. If it fails, no file is left.
     pub(super) async fn merged(
         &self,
         plan: &TablePlan,
         table: Option<(&Table, Vec<DataFile>)>,
         (stays, rows): (&Stays, impl Iterator<Item = Result<RecordBatch>>),
-        finding: Finding<'_>,
+        (finding, mut feed): (Finding<'_>, Option<Feed>),
     ) -> Result<Merged> {
         let size = self.lake.pipeline().settings.target_file_size;
         let schema = Arc::clone(&plan.schema);
         let mut writer = Writer::new(self.lake.storage(), &plan.path, schema, &plan.partitioned_by, size)?;
-        match self.fill(&mut writer, plan, (&table, stays, rows), finding).await {
-            Ok(gone) => {
+        let filled = Box::pin(self.fill((&mut writer, feed.as_mut()), plan, (&table, stays, rows), finding)).await;
+        let feed = match (&filled, feed) {
+            (Ok(_), Some(feed)) => feed.close().await,
+            (Err(_), Some(feed)) => {
+                feed.abort().await;
+                Ok(Vec::new())
+            }
+            (_, None) => Ok(Vec::new()),
+        };
+        match filled.and_then(|gone| Ok((gone, feed?))) {
+            Ok((gone, feed)) => {
                 let removes = table.map_or_else(Vec::new, |(_, files)| files);
-                Ok(Merged { written: writer.close().await?, removes, gone })
+                let written = match writer.close().await {
+                    Ok(written) => Written { feed, ..written },
+                    Err(error) => {
+                        discard(self.lake.storage(), &plan.path, feed).await;
+                        return Err(error);
+                    }
+                };
+                Ok(Merged { written, removes, gone })
             }
             Err(error) => {
                 writer.abort().await;
@@ -131,7 +148,7 @@ impl FlowRun<'_> {
     /// Says how many rows went.
     async fn fill(
         &self,
-        writer: &mut Writer,
+        (writer, mut feed): (&mut Writer, Option<&mut Feed>),
         plan: &TablePlan,
         (table, stays, new): (&Option<(&Table, Vec<DataFile>)>, &Stays, impl Iterator<Item = Result<RecordBatch>>),
         finding: Finding<'_>,
@@ -144,15 +161,27 @@ impl FlowRun<'_> {
             while let Some(batch) = rows.try_next().await.map_err(LakeError::query)? {
                 let batch = align(&batch, &plan.schema)?;
                 let (staying, lost) = finding.staying(&batch, stays)?;
-                let staying = filter_record_batch(&batch, &staying).map_err(LakeError::arrow)?;
                 gone += lost;
+                if let Some(feed) = feed.as_deref_mut() {
+                    let went = not(&staying).and_then(|went| filter_record_batch(&batch, &went));
+                    let went = went.map_err(LakeError::arrow)?;
+                    match stays {
+                        Stays::AllBut(_) => feed.went(went),
+                        Stays::Only(_) => feed.deleted(&went).await?,
+                    }
+                }
+                let staying = filter_record_batch(&batch, &staying).map_err(LakeError::arrow)?;
                 if staying.num_rows() > 0 {
                     writer.write(&staying).await?;
                 }
             }
         }
         for batch in new {
-            writer.write(&batch?).await?;
+            let batch = batch?;
+            writer.write(&batch).await?;
+            if let Some(feed) = feed.as_deref_mut() {
+                feed.came(batch);
+            }
         }
         Ok(gone)
     }

@@ -10,32 +10,40 @@
 //! knows already gives the same rows again. So a batch that died between the two commits runs again,
 //! leaves the side table as it is, and gives the target what it lacks.
 //!
-//! Memory holds the batch's changes, and those of the same keys in the side table.
+//! What comes in may be snapshots of a table instead of changes: then their differences are the changes
+//! (`snapshots`).
+//!
+//! Memory holds changes, and those of the same keys in the side table; a batch with more changes than fit is applied in parts.
 
 mod candidates;
+mod feed;
 mod fold;
 mod held;
 mod merge;
+mod parts;
 mod rows;
 mod shape;
+mod snapshots;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use datafusion::dataframe::DataFrame;
 use futures::TryStreamExt;
 use headwater_core::graph::properties::TOMBSTONE_SECONDS;
 use headwater_core::model::AutoCdc;
-use headwater_core::report::FlowReport;
+use headwater_core::report::{ChangeCounts, FlowReport, Outcome, Rows};
 
 use self::candidates::Spread;
+use self::feed::Feed;
 use self::fold::{Folded, fold};
 use self::held::{Coder, Held, part};
 use self::merge::{Finding, Merged, Stays};
-use self::rows::Gathering;
+use self::parts::Part;
+use self::rows::{Gathering, marked};
 use self::shape::Shape;
 pub(super) use self::shape::target_columns;
+pub(super) use self::snapshots::Given;
 use super::FlowRun;
 use super::common::Work;
 use super::execute::Executed;
@@ -43,10 +51,13 @@ use super::outlet::{Outlet, Plan, Produced, TablePlan};
 use super::settle::{Identity, Merge};
 use super::target::Pinned;
 use crate::align::{align, fit};
-use crate::engine::storable_schema;
 use crate::error::{LakeError, Result};
+use crate::protocol::CHANGE_DATA_FEED;
 use crate::table::{DataFile, Table};
 use crate::write::discard;
+
+/// The progress of a flow that has none.
+const START: i64 = -1;
 
 /// How long deletes are remembered, unless the table says otherwise.
 const TWO_DAYS: u32 = 2 * 24 * 60 * 60;
@@ -55,7 +66,9 @@ const TWO_DAYS: u32 = 2 * 24 * 60 * 60;
 #[derive(Debug)]
 pub(super) struct Batch<'a> {
     pub(super) changes: &'a AutoCdc,
-    pub(super) frame: DataFrame,
+    pub(super) given: Given,
+    /// How many rows were read for it, if that is known.
+    pub(super) rows: Option<u64>,
     pub(super) work: Work,
     pub(super) identity: Identity,
     /// `txn`s that tell what the batch was joined with.
@@ -72,26 +85,81 @@ struct Session<'a> {
     side: TablePlan,
     shape: Shape,
     coder: Coder,
+    /// The keys that it is about.
+    part: Part,
+    /// The progress that stays, of a part that isn't the last one.
+    progress: Option<i64>,
 }
 
 impl FlowRun<'_> {
-    /// Applies a batch of changes; `None` when a race was lost.
+    /// Applies a batch of changes, part by part; `None` when a race was lost.
     pub(super) async fn apply_changes(
         &self,
         pinned: &Pinned,
         batch: Batch<'_>,
-        mut report: FlowReport,
+        report: FlowReport,
     ) -> Result<Option<FlowReport>> {
-        let Batch { changes, frame, work, identity, joined, is_known, started } = batch;
         self.check_kept(pinned)?;
-        let given = storable_schema(frame.schema().inner());
-        let plan = self.plan(pinned, &target_columns(changes, &given)?, work).await?;
-        let shape = Shape::new(changes, &plan.target.schema, &given, pinned.changes.as_ref())?;
+        let session = self.changing(pinned, &batch, Part::default()).await?;
+        let mut parts = self.parts(&batch.given, batch.rows, (&session.shape, &session.coder)).await?;
+        let last = parts.pop().unwrap_or_default();
+        if parts.is_empty() {
+            return self.apply_part(session, &batch, report).await;
+        }
+        let from = self.progress_of(pinned, &batch.identity).await?;
+        let mut counts = ChangeCounts::default();
+        for part in parts {
+            let now = self.pin_target().await?;
+            if self.progress_of(&now, &batch.identity).await? != from {
+                return Ok(None);
+            }
+            let session = Session { progress: Some(from.unwrap_or(START)), ..self.changing(&now, &batch, part).await? };
+            match self.apply_part(session, &batch, report.clone()).await? {
+                Some(FlowReport { outcome: Outcome::Committed { .. } | Outcome::NothingNew, changes, .. }) => {
+                    counts = changes.map_or(counts, |changes| counts.plus(changes));
+                }
+                Some(FlowReport { outcome: Outcome::AlreadyApplied, .. }) | None => return Ok(None),
+                Some(ended) => return Ok(Some(ended)),
+            }
+            if self.is_out_of_time() {
+                let reason = "the deadline came before all parts of a large batch were applied".into();
+                return Ok(Some(FlowReport { outcome: Outcome::Retryable { reason }, ..report }));
+            }
+        }
+        let now = self.pin_target().await?;
+        let done = self.apply_part(self.changing(&now, &batch, last).await?, &batch, report).await?;
+        Ok(done.map(|mut report| {
+            report.changes = report.changes.map(|changes| changes.plus(counts));
+            report
+        }))
+    }
+
+    /// The consumed version of the target.
+    async fn progress_of(&self, pinned: &Pinned, identity: &Identity) -> Result<Option<i64>> {
+        match (identity, &pinned.main) {
+            (Identity::Progress { app_id, .. }, Some(table)) => table.transaction(app_id).await,
+            (Identity::Progress { .. } | Identity::Sources { .. }, _) => Ok(None),
+        }
+    }
+
+    async fn changing<'p>(&self, pinned: &'p Pinned, batch: &Batch<'_>, part: Part) -> Result<Session<'p>> {
+        let Batch { changes, given, work, .. } = batch;
+        let plan = self.plan(pinned, &target_columns(changes, &given.columns)?, work.clone()).await?;
+        let shape = Shape::new(changes, &plan.target.schema, &given.columns, pinned.changes.as_ref())?;
         let path = self.lake.table_path(&self.flow.target.changes())?;
         let side = shape.side(self.dataset, path, pinned.changes.as_ref())?;
-        let session = Session { pinned, plan: Arc::clone(&plan), side, coder: Coder::new(&shape)?, shape };
-        let (held, mut produced) = Box::pin(self.gather(frame, &session)).await?;
-        let merged = match Box::pin(self.merge(held, &session, &mut report)).await {
+        Ok(Session { pinned, plan, side, coder: Coder::new(&shape)?, shape, part, progress: None })
+    }
+
+    async fn apply_part(
+        &self,
+        session: Session<'_>,
+        batch: &Batch<'_>,
+        mut report: FlowReport,
+    ) -> Result<Option<FlowReport>> {
+        let (plan, is_last) = (Arc::clone(&session.plan), session.progress.is_none());
+        let (held, mut produced) = Box::pin(self.gather(&batch.given, &session)).await?;
+        let merged = match Box::pin(self.merge(held, (&session, &batch.given), &mut report)).await {
             Ok(merged) => merged,
             Err(error) => {
                 plan.discard(produced).await;
@@ -99,29 +167,48 @@ impl FlowRun<'_> {
             }
         };
         let [main, mut kept] = merged;
-        if is_known {
+        if batch.is_known {
             discard(self.lake.storage(), &session.side.path, std::mem::take(&mut kept.written.adds)).await;
             kept = Merged::default();
         }
-        produced.rows.written = report.changes.map_or(0, |counts| counts.upserted);
+        let upserted = report.changes.map_or(0, |counts| counts.upserted);
+        if is_last {
+            report.changes =
+                report.changes.map(|counts| ChangeCounts { stale: counts.stale + batch.given.stale, ..counts });
+        } else {
+            // What is put aside comes with the last part, and so do the counts of what was read.
+            let aside = [(&plan.quarantine, &mut produced.quarantine), (&plan.late, &mut produced.late)];
+            for (side, written) in aside {
+                discard(&plan.storage, &side.table.path, std::mem::take(written).files()).await;
+            }
+            produced.rows = Rows::default();
+        }
+        produced.rows.written = upserted;
         produced.main = main.written;
-        report.millis = super::elapsed_millis(started);
+        report.millis = super::elapsed_millis(batch.started);
+        let identity = match (&batch.identity, session.progress) {
+            (Identity::Progress { app_id, .. }, Some(to)) => Identity::Progress { app_id: app_id.clone(), to },
+            (identity, _) => identity.clone(),
+        };
         let executed = Executed { produced, highest_event_time: None };
-        let mut batch = match self.finish(&plan, executed, None, (identity, report)).await {
-            Ok(batch) => batch,
+        let mut settled = match self.finish(&plan, executed, None, (identity, report)).await {
+            Ok(settled) => settled,
             Err(error) => {
                 discard(self.lake.storage(), &session.side.path, kept.written.adds).await;
                 return Err(error);
             }
         };
-        batch.joined = joined;
-        batch.merge = Some(Merge {
+        if !is_last {
+            settled.report.expectations.clear();
+        }
+        settled.joined.clone_from(&batch.joined);
+        settled.merge = Some(Merge {
             removes: main.removes,
             side: session.side.clone(),
             side_written: kept.written,
             side_removes: kept.removes,
         });
-        self.settle(pinned, &plan, batch).await
+        self.settle(session.pinned, &plan, settled).await
     }
 
     /// A table whose rows the side table doesn't know was filled in another way.
@@ -140,9 +227,9 @@ impl FlowRun<'_> {
     }
 
     /// The changes of the batch that pass; the others are put aside.
-    async fn gather(&self, frame: DataFrame, session: &Session<'_>) -> Result<(Held, Produced)> {
+    async fn gather(&self, given: &Given, session: &Session<'_>) -> Result<(Held, Produced)> {
         let mut outlet = Outlet::new(Arc::clone(&session.plan));
-        match self.pour_changes(frame, session, &mut outlet).await {
+        match self.pour_changes(given, session, &mut outlet).await {
             Ok(held) => Ok((held, outlet.close().await?)),
             Err(error) => {
                 outlet.abort().await;
@@ -151,34 +238,44 @@ impl FlowRun<'_> {
         }
     }
 
-    async fn pour_changes(&self, frame: DataFrame, session: &Session<'_>, outlet: &mut Outlet) -> Result<Held> {
-        let Session { shape, coder, .. } = session;
+    async fn pour_changes(&self, given: &Given, session: &Session<'_>, outlet: &mut Outlet) -> Result<Held> {
+        let Session { shape, coder, part: keys, .. } = session;
         let mut held = Held::default();
-        let mut rows = frame.execute_stream().await.map_err(LakeError::query)?;
-        while let Some(batch) = rows.try_next().await.map_err(LakeError::query)? {
-            let (rows, misfits) = fit(&batch, &shape.wide)?;
-            if let Some((_, misfits)) = misfits {
-                outlet.misfits(&misfits).await?;
-            }
-            let parted = part(&shape.started(rows)?, shape)?;
-            if let Some((rows, reasons)) = parted.void {
-                outlet.void_rows(&rows, &reasons).await?;
-            }
-            outlet.count_unjudged(parted.deletes.num_rows() + parted.truncations.num_rows());
-            let upserts = outlet.judged(parted.upserts).await?;
-            for rows in [upserts, parted.deletes].into_iter().filter(|rows| rows.num_rows() > 0) {
-                held.add(rows, shape, coder)?;
-            }
-            if parted.truncations.num_rows() > 0 {
-                held.truncate(parted.truncations, shape, coder)?;
+        for frame in &given.frames {
+            let mut rows = frame.clone().execute_stream().await.map_err(LakeError::query)?;
+            while let Some(batch) = rows.try_next().await.map_err(LakeError::query)? {
+                let (rows, misfits) = fit(&batch, &shape.wide)?;
+                if let Some((_, misfits)) = misfits {
+                    outlet.misfits(&misfits).await?;
+                }
+                let parted = part(&shape.started(rows)?, shape)?;
+                if let Some((rows, reasons)) = parted.void {
+                    outlet.void_rows(&rows, &reasons).await?;
+                }
+                outlet.count_unjudged(parted.deletes.num_rows() + parted.truncations.num_rows());
+                let upserts = outlet.judged(parted.upserts).await?;
+                for rows in [upserts, parted.deletes] {
+                    let rows = keys.of(rows, shape, coder)?;
+                    if rows.num_rows() > 0 {
+                        held.add(rows, shape, coder)?;
+                    }
+                }
+                if parted.truncations.num_rows() > 0 {
+                    held.truncate(parted.truncations, shape, coder)?;
+                }
             }
         }
         Ok(held)
     }
 
     /// Writes the target and the side table anew, as far as the changes touch them.
-    async fn merge(&self, mut held: Held, session: &Session<'_>, report: &mut FlowReport) -> Result<[Merged; 2]> {
-        let Session { pinned, plan, side, shape, coder } = session;
+    async fn merge(
+        &self,
+        mut held: Held,
+        (session, given): (&Session<'_>, &Given),
+        report: &mut FlowReport,
+    ) -> Result<[Merged; 2]> {
+        let Session { pinned, plan, side, shape, coder, .. } = session;
         let now = plan.now;
         let forget_before = (now - chrono::Duration::seconds(i64::from(self.remembers()))).timestamp_micros();
         let finding = Finding { shape, coder, forget_before: None };
@@ -193,15 +290,20 @@ impl FlowRun<'_> {
         let files = self.files_of(pinned.changes.as_ref(), &replaced, &spread, finding).await?;
         let truncation = held.truncated_at.filter(|_| truncates);
         let truncation = truncation.map(|at| gathering.truncation(at, &side.schema, now));
-        let new = gathering.side(&kept, &side.schema, now).chain(truncation);
+        let mark =
+            given.mark.as_ref().filter(|_| session.progress.is_none()).map(|mark| marked(mark, &side.schema, now));
+        let new = gathering.side(&kept, &side.schema, now).chain(truncation).chain(mark);
         let forgetting = Finding { forget_before: Some(forget_before), ..finding };
-        let kept = self.merged(side, files, (&replaced, new), forgetting).await?;
+        let kept = self.merged(side, files, (&replaced, new), (forgetting, None)).await?;
 
         let stays = if truncates { Stays::Only(stay) } else { Stays::AllBut(gone) };
         let main = match self.files_of(pinned.main.as_ref(), &stays, &spread, finding).await {
             Ok(files) => {
                 let new = gathering.target(&rows, &plan.target.schema);
-                self.merged(&plan.target, files, (&stays, new), finding).await
+                match self.feed(session) {
+                    Ok(feed) => self.merged(&plan.target, files, (&stays, new), (finding, feed)).await,
+                    Err(error) => Err(error),
+                }
             }
             Err(error) => Err(error),
         };
@@ -260,6 +362,18 @@ impl FlowRun<'_> {
             Stays::AllBut(keys) => self.files_with(table, (keys, spread), finding).await?,
         };
         Ok(Some((table, files)))
+    }
+
+    /// The change data feed of the target, if it asks for one.
+    fn feed(&self, session: &Session<'_>) -> Result<Option<Feed>> {
+        let target = &session.plan.target;
+        let present = session.pinned.main.as_ref().and_then(|table| table.property(CHANGE_DATA_FEED));
+        let wanted = target.configuration.get(CHANGE_DATA_FEED).cloned().or(present);
+        if !wanted.is_some_and(|wanted| wanted.eq_ignore_ascii_case("true")) {
+            return Ok(None);
+        }
+        let size = self.lake.pipeline().settings.target_file_size;
+        Feed::new(self.lake.storage(), target, &session.shape, size).map(Some)
     }
 
     /// For how many seconds deletes are remembered.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, TimestampMicrosecondArray, new_null_array};
-use arrow::compute::interleave;
-use arrow::datatypes::SchemaRef;
+use arrow::compute::{cast, interleave};
+use arrow::datatypes::{Field, SchemaRef};
 use chrono::{DateTime, Utc};
 use headwater_core::cdc::{DELETED, SEQUENCE};
 
@@ -59,7 +59,7 @@ impl<'a> Gathering<'a> {
     ) -> impl Iterator<Item = Result<RecordBatch>> + 'b {
         kept.chunks(CHUNK).map(move |kept| {
             let places: Vec<Option<At>> = kept.iter().copied().map(Some).collect();
-            let column = |field: &Arc<arrow::datatypes::Field>| match self.shape.wide.index_of(field.name()) {
+            let column = |field: &Arc<Field>| match self.shape.wide.index_of(field.name()) {
                 Ok(column) => self.column(column, &places),
                 Err(_) if field.name() == RECORDED_AT => Ok(times(now, kept.len())),
                 Err(_) => Ok(new_null_array(field.data_type(), kept.len())),
@@ -69,16 +69,9 @@ impl<'a> Gathering<'a> {
         })
     }
 
-    /// The row of the side table that says up to where everything is gone: it has no key.
+    /// The row of the side table that says up to where everything is gone.
     pub(super) fn truncation(&self, at: At, schema: &SchemaRef, now: DateTime<Utc>) -> Result<RecordBatch> {
-        let column = |field: &Arc<arrow::datatypes::Field>| match field.name().as_str() {
-            SEQUENCE => self.column(self.shape.sequence, &[Some(at)]),
-            DELETED => Ok(Arc::new(BooleanArray::from(vec![true])) as ArrayRef),
-            RECORDED_AT => Ok(times(now, 1)),
-            _ => Ok(new_null_array(field.data_type(), 1)),
-        };
-        let columns = schema.fields().iter().map(column).collect::<Result<Vec<_>>>()?;
-        RecordBatch::try_new(SchemaRef::clone(schema), columns).map_err(LakeError::arrow)
+        marked(&self.column(self.shape.sequence, &[Some(at)])?, schema, now)
     }
 
     fn target_column(&self, rows: &[Row], column: usize) -> Result<ArrayRef> {
@@ -105,6 +98,18 @@ impl<'a> Gathering<'a> {
         let places: Vec<At> = places.iter().map(|place| place.unwrap_or(nowhere)).collect();
         interleave(&arrays, &places).map_err(LakeError::arrow)
     }
+}
+
+/// A row of the side table without a key, for one place in the sequence.
+pub(super) fn marked(sequence: &ArrayRef, schema: &SchemaRef, now: DateTime<Utc>) -> Result<RecordBatch> {
+    let column = |field: &Arc<Field>| match field.name().as_str() {
+        SEQUENCE => cast(sequence, field.data_type()).map_err(LakeError::arrow),
+        DELETED => Ok(Arc::new(BooleanArray::from(vec![true])) as ArrayRef),
+        RECORDED_AT => Ok(times(now, 1)),
+        _ => Ok(new_null_array(field.data_type(), 1)),
+    };
+    let columns = schema.fields().iter().map(column).collect::<Result<Vec<_>>>()?;
+    RecordBatch::try_new(SchemaRef::clone(schema), columns).map_err(LakeError::arrow)
 }
 
 fn times(now: DateTime<Utc>, rows: usize) -> ArrayRef {

@@ -20,7 +20,7 @@ pub(super) const RECORDED_AT: &str = "__headwater_recorded_at";
 /// The property of the side table that tells what its rows are.
 const KEPT: &str = "headwater.cdc.kept";
 
-const HIDDEN: [&str; 4] = [SEQUENCE, DELETED, TRUNCATED, GIVEN];
+pub(super) const HIDDEN: [&str; 4] = [SEQUENCE, DELETED, TRUNCATED, GIVEN];
 
 /// Where what is in a change: positions in [`Shape::wide`].
 #[derive(Debug)]

@@ -278,6 +278,7 @@ impl FlowRun<'_> {
         report.files_added = adds.len() as u64;
         Change {
             adds,
+            feed: Vec::new(),
             removes: Vec::new(),
             schema: None,
             txns: vec![(app_id.clone(), to)],
