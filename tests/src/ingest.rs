@@ -11,10 +11,10 @@ use chrono::{DateTime, Utc};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use headwater_core::error::ErrorKind;
-use headwater_core::model::{CsvOptions, Format, ReadOptions};
+use headwater_core::model::{CsvOptions, Evolution, FileOptions, Format, ReadOptions};
 use headwater_core::trigger::Message;
 use headwater_lake::ingest::{
-    BadRecord, DecodeLimits, FileDecoder, FoundFile, Landing, decode_messages, infer_schema, read_sample,
+    BadRecord, DecodeLimits, FileDecoder, FoundFile, Landing, Sample, decode_messages, infer_schema, read_sample,
 };
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -24,16 +24,7 @@ use proptest::prelude::*;
 const LIMITS: DecodeLimits = DecodeLimits { record_bytes: 1 << 20, ratio: 1_000 };
 
 fn read_as(format: Format) -> ReadOptions {
-    ReadOptions {
-        envelope: None,
-        format,
-        schema: Vec::new(),
-        schema_hints: Vec::new(),
-        infer_column_types: true,
-        max_files: None,
-        max_bytes: None,
-        path_glob_filter: None,
-    }
+    ReadOptions { evolution: Evolution::None, ..ReadOptions::new(format) }
 }
 
 fn csv(header: bool) -> Format {
@@ -87,6 +78,8 @@ fn found(name: &str, bytes: &[u8]) -> FoundFile {
         path: format!("memory:///{name}"),
         size: bytes.len() as u64,
         modified: DateTime::<Utc>::UNIX_EPOCH,
+        etag: None,
+        folders: Vec::new(),
     }
 }
 
@@ -454,7 +447,7 @@ fn rows_of_messages_know_their_message() {
 }
 
 fn inferred(sample: &str, read: &ReadOptions) -> Vec<(String, DataType)> {
-    let schema = infer_schema(sample.as_bytes(), read).unwrap();
+    let schema = infer_schema(&Sample::of_texts(vec![sample.into()]), read).unwrap();
     schema.fields().iter().map(|field| (field.name().clone(), field.data_type().clone())).collect()
 }
 
@@ -476,7 +469,8 @@ fn json_columns_are_inferred_and_conflicts_are_text() {
 
 #[test]
 fn a_sample_without_records_is_refused_with_what_to_do() {
-    let error = infer_schema(b"bad\n[1]\n", &read_as(Format::Json)).unwrap_err().to_string();
+    let error =
+        infer_schema(&Sample::of_texts(vec![b"bad\n[1]\n".to_vec()]), &read_as(Format::Json)).unwrap_err().to_string();
     assert!(error.contains("no columns can be inferred"), "{error}");
 }
 
@@ -487,7 +481,7 @@ fn samples_of_broken_compressed_files_dont_fail() {
     let bytes = &gzip(b"{\"a\":1}\n")[..15];
     let file = found("f.json.gz", bytes);
     runtime.block_on(store.put(&file.location, bytes.to_vec().into())).unwrap();
-    runtime.block_on(read_sample(&store, &file)).unwrap();
+    runtime.block_on(read_sample(&store, &file, &Format::Json)).unwrap();
 }
 
 #[test]
@@ -523,7 +517,8 @@ fn files_are_listed_by_time_and_name_without_hidden_ones() {
     }
     let root = folder.path().to_str().unwrap();
     let listed = |path: String, filter: Option<&'static str>| {
-        let files = runtime().block_on(Landing::open(&path, filter).unwrap().list()).unwrap();
+        let options = FileOptions { path_glob_filter: filter.map(str::to_owned), ..FileOptions::default() };
+        let files = runtime().block_on(Landing::open(&path, &options).unwrap().list()).unwrap();
         let below = |file: &FoundFile| format!("/{}", file.location).replace(&format!("{root}/"), "");
         files.iter().map(below).collect::<Vec<_>>()
     };
@@ -532,7 +527,7 @@ fn files_are_listed_by_time_and_name_without_hidden_ones() {
     assert_eq!(listed(format!("{root}/*.json"), None), ["a.json", "b.json", "with space é.json"]);
     assert_eq!(listed(format!("{root}/{{a,b}}.json"), None), ["a.json", "b.json"]);
     assert_eq!(listed(format!("{root}/**/c.*"), None), ["sub/c.json"]);
-    assert!(Landing::open(&format!("{root}/[a"), None).is_err());
+    assert!(Landing::open(&format!("{root}/[a"), &FileOptions::default()).is_err());
 }
 
 /// A line and, if it is good, its row.
@@ -600,8 +595,8 @@ proptest! {
         }
         json_file(&bytes);
         decode_file("f.json.gz", &bytes, Format::Json, &a_and_b(), LIMITS);
-        let _ = infer_schema(&bytes, &read_as(Format::Json));
-        let _ = infer_schema(&bytes, &read_as(csv(true)));
+        let _ = infer_schema(&Sample::of_texts(vec![bytes.clone()]), &read_as(Format::Json));
+        let _ = infer_schema(&Sample::of_texts(vec![bytes.clone()]), &read_as(csv(true)));
         let one = [message("m", &bytes)];
         for format in [Format::Json, csv(true), Format::Raw] {
             decode_messages(&one, "s", &read_as(format), &columns(&[("body", DataType::Binary)]), LIMITS).unwrap();

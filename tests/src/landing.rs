@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use headwater_core::error::ErrorKind;
+use headwater_core::model::FileOptions;
 use headwater_lake::error::LakeError;
 use headwater_lake::ingest::Landing;
 use headwater_lake::storage::Storage;
@@ -19,7 +20,7 @@ async fn a_notice_names_the_file_that_a_list_finds() {
     for name in ODD {
         std::fs::write(folder.path().join(name), "n\n1\n").unwrap();
     }
-    let landing = Landing::open(root, None).unwrap();
+    let landing = Landing::open(root, &FileOptions::default()).unwrap();
     let listed = landing.list().await.unwrap();
     assert_eq!(listed.iter().map(|file| &file.path).collect::<HashSet<_>>().len(), ODD.len(), "{listed:?}");
     let notices: Vec<_> = ODD.iter().map(|name| format!("file://{root}/{name}")).collect();
@@ -40,11 +41,12 @@ async fn only_files_of_the_folder_that_are_still_there_are_picked() {
     let mut notices: Vec<_> = names.iter().map(|name| format!("file://{root}/{name}")).collect();
     notices.extend([format!("s3://elsewhere{root}/in/a.csv"), "in/a.csv".to_owned(), "://".to_owned()]);
     for (path, filter, wanted) in [
-        (format!("{root}/in"), None, vec!["a.csv", "b.txt", "d.csv"]),
+        (format!("{root}/in"), None::<&str>, vec!["a.csv", "b.txt", "d.csv"]),
         (format!("{root}/in/*.csv"), None, vec!["a.csv"]),
         (format!("{root}/in"), Some("*.csv"), vec!["a.csv", "d.csv"]),
     ] {
-        let picked = Landing::open(&path, filter).unwrap().pick(&notices).await.unwrap();
+        let options = FileOptions { path_glob_filter: filter.map(str::to_owned), ..FileOptions::default() };
+        let picked = Landing::open(&path, &options).unwrap().pick(&notices).await.unwrap();
         let mut found: Vec<_> = picked.iter().filter_map(|file| file.location.filename()).collect();
         found.sort_unstable();
         assert_eq!(found, wanted, "{path} {filter:?}");

@@ -1,6 +1,7 @@
 //! All tests that link DataFusion, in one binary.
 #![cfg(test)]
 
+mod arrivals;
 mod cdc;
 mod changes;
 mod check;
@@ -9,7 +10,9 @@ mod compaction;
 mod compaction_races;
 mod engine;
 mod envelopes;
+mod evolution;
 mod flows;
+mod formats;
 mod frames;
 mod hostile;
 mod ingest;

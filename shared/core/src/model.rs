@@ -5,6 +5,7 @@
 //! nothing but what the pipeline declared.
 
 mod cdc;
+mod read;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,10 +16,10 @@ use sqlparser::ast;
 use crate::as_of::AsOf;
 use crate::aws::sqs::QueueAddress;
 use crate::diagnostic::Span;
-use crate::envelope::Envelope;
 use crate::name::{DatasetName, FlowName, Layer};
 
 pub use self::cdc::{AutoCdc, ChangeSource, ColumnChoice, StoredAs};
+pub use self::read::{CleanSource, CsvOptions, Evolution, FileOptions, Format, ReadOptions};
 
 /// A checked pipeline.
 #[derive(Debug, Clone)]
@@ -306,68 +307,6 @@ pub struct Watermark {
     pub column: String,
     /// How late a row may be.
     pub delay: Duration,
-}
-
-/// How records are decoded.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ReadOptions {
-    /// The format; `Raw` gives the body as it is (`body BINARY`).
-    pub format: Format,
-    /// What a record is wrapped in; its columns are among those given or hinted.
-    pub envelope: Option<Envelope>,
-    /// Columns given; empty if they are inferred.
-    pub schema: Vec<Column>,
-    /// Types for some inferred columns.
-    pub schema_hints: Vec<Column>,
-    /// Infer types of JSON and CSV columns, rather than taking them as strings.
-    pub infer_column_types: bool,
-    /// Files of one batch at most.
-    pub max_files: Option<usize>,
-    /// Bytes of one batch, about.
-    pub max_bytes: Option<u64>,
-    /// Only file names that match.
-    pub path_glob_filter: Option<String>,
-}
-
-/// Formats that are decoded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Format {
-    /// One JSON object a line, or one a message.
-    Json,
-    /// Delimited text.
-    Csv(CsvOptions),
-    /// The bytes as they are.
-    Raw,
-}
-
-/// Options of CSV, with Auto Loader's defaults.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CsvOptions {
-    /// The first line names the columns.
-    pub header: bool,
-    /// Between fields.
-    pub separator: u8,
-    /// Around fields.
-    pub quote: u8,
-    /// Before a quote in a quoted field.
-    pub escape: Option<u8>,
-    /// Starts a comment line.
-    pub comment: Option<u8>,
-    /// Text that means NULL, besides the empty field.
-    pub null_value: String,
-}
-
-impl Default for CsvOptions {
-    fn default() -> Self {
-        Self {
-            header: false,
-            separator: b',',
-            quote: b'"',
-            escape: Some(b'\\'),
-            comment: None,
-            null_value: String::new(),
-        }
-    }
 }
 
 /// What a `read_events` name is bound to.

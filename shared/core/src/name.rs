@@ -40,6 +40,9 @@ impl fmt::Display for Layer {
 /// What is after `__` in the name of a side table of changes.
 const CHANGES: &str = "changes";
 
+/// What tells of a table's files, behind the table's name.
+const FILES_STATE: &str = "cloud_files_state";
+
 /// The name of a dataset: its own name, and a schema when that is not the pipeline's default.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", from = "String")]
@@ -103,10 +106,22 @@ impl DatasetName {
         self.name.strip_suffix(CHANGES).is_some_and(|main| main.ends_with("__"))
     }
 
+    /// What tells of the files that the table has taken in, which is no table but is read as one.
+    #[must_use]
+    pub fn files_state(&self) -> Self {
+        self.side(FILES_STATE)
+    }
+
+    /// Whether this is what tells of a table's files.
+    #[must_use]
+    pub fn is_files_state(&self) -> bool {
+        self.name.strip_suffix(FILES_STATE).is_some_and(|main| main.ends_with("__"))
+    }
+
     /// The dataset that this one is a side table of, if it is one.
     #[must_use]
     pub fn main(&self) -> Option<Self> {
-        ["__quarantine", "__late", "__changes"].iter().find_map(|suffix| {
+        ["__quarantine", "__late", "__changes", "__cloud_files_state"].iter().find_map(|suffix| {
             let name = self.name.strip_suffix(suffix)?;
             Some(Self { schema: self.schema.clone(), name: name.to_owned() })
         })

@@ -147,16 +147,7 @@ mod tests {
 
     fn query(sql: &str) -> Query {
         let span = Span { file: SourceFile::new("q.sql", sql), range: 0..0 };
-        let read = ReadOptions {
-            envelope: None,
-            format: Format::Json,
-            schema: vec![],
-            schema_hints: vec![],
-            infer_column_types: false,
-            max_files: None,
-            max_bytes: None,
-            path_glob_filter: None,
-        };
+        let read = ReadOptions::new(Format::Json);
         let source = RelationSource::Events { source: "s".into(), read, watermark: None };
         let relation = Relation { alias: "__r0".into(), source, as_of: None, span: span.clone() };
         let ast = Parser::new(&GenericDialect).try_with_sql(sql).unwrap().parse_query().unwrap();

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt64Array, new_null_array};
-use arrow::compute::{CastOptions, cast_with_options, filter_record_batch, not, take};
-use arrow::datatypes::{Field, SchemaRef};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StructArray, UInt64Array, new_null_array};
+use arrow::compute::{CastOptions, cast_with_options, filter_record_batch, not, nullif, take};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use arrow::json::LineDelimitedWriter;
 
 use crate::error::{LakeError, Result};
@@ -59,10 +59,98 @@ pub(crate) fn fit(batch: &RecordBatch, schema: &SchemaRef) -> Result<(RecordBatc
     Ok((only(&all, &fits)?, Some((fits, misfits))))
 }
 
+/// Whether values of the new type fit a column of the old one without loss.
+pub(crate) fn fits(new: &DataType, old: &DataType) -> bool {
+    let rank = |data_type: &DataType| match data_type {
+        DataType::Int8 => Some(1),
+        DataType::Int16 => Some(2),
+        DataType::Int32 => Some(3),
+        DataType::Int64 => Some(4),
+        _ => None,
+    };
+    let widens = rank(new).zip(rank(old)).is_some_and(|(new, old)| new <= old);
+    new.equals_datatype(old) || widens || (matches!(new, DataType::Float32) && matches!(old, DataType::Float64))
+}
+
+/// The type of a column that takes values of the new type beside those of the old one: the old one, with new fields
+/// of structs after those that it has. `None` if there is none.
+pub(crate) fn joined(old: &DataType, new: &DataType) -> Option<DataType> {
+    let (DataType::Struct(old_fields), DataType::Struct(new_fields)) = (old, new) else {
+        return fits(new, old).then(|| old.clone());
+    };
+    let mut fields: Vec<Arc<Field>> = old_fields.to_vec();
+    for new in new_fields {
+        match fields.iter_mut().find(|old| old.name().eq_ignore_ascii_case(new.name())) {
+            Some(old) => {
+                let data_type = joined(old.data_type(), new.data_type())?;
+                *old = Arc::new(old.as_ref().clone().with_data_type(data_type));
+            }
+            None => fields.push(Arc::new(new.as_ref().clone().with_nullable(true))),
+        }
+    }
+    Some(DataType::Struct(fields.into()))
+}
+
+/// The first schema's fields, then the second's new ones, those of structs too. All can be NULL: rows written before a
+/// column was added have none.
+pub(crate) fn merged(first: &SchemaRef, second: &SchemaRef) -> SchemaRef {
+    let same = |schema: &SchemaRef, name: &str| {
+        schema.fields().iter().find(|field| field.name().eq_ignore_ascii_case(name)).map(Arc::clone)
+    };
+    let kept = first.fields().iter().map(|field| {
+        let new = same(second, field.name());
+        let data_type = new.and_then(|new| joined(field.data_type(), new.data_type()));
+        let data_type = data_type.unwrap_or_else(|| field.data_type().clone());
+        field.as_ref().clone().with_data_type(data_type).with_nullable(true)
+    });
+    let added = second.fields().iter().filter(|field| same(first, field.name()).is_none());
+    let fields: Vec<Field> = kept.chain(added.map(|field| field.as_ref().clone().with_nullable(true))).collect();
+    Arc::new(Schema::new(fields))
+}
+
+/// A batch in the wanted schema, and for each row what of it isn't there, as a JSON object: columns that aren't wanted,
+/// and values that don't fit theirs.
+pub(crate) fn rescued(batch: &RecordBatch, schema: &SchemaRef) -> Result<(RecordBatch, Vec<Option<String>>)> {
+    let is_wanted = |name: &str| schema.field_with_name(name).is_ok();
+    let unknown = batch
+        .schema()
+        .fields()
+        .iter()
+        .zip(batch.columns())
+        .filter(|(field, _)| !is_wanted(field.name()))
+        .map(|(field, column)| (field.name().clone(), Arc::clone(column), true))
+        .collect::<Vec<_>>();
+    let (mut rest, mut columns) = (unknown, Vec::with_capacity(schema.fields().len()));
+    for field in schema.fields() {
+        let Some(column) = batch.column_by_name(field.name()) else {
+            columns.push(new_null_array(field.data_type(), batch.num_rows()));
+            continue;
+        };
+        let mut reasons = BTreeMap::new();
+        columns.push(fitted_where(column, field, &mut reasons)?);
+        if !reasons.is_empty() {
+            let fits: BooleanArray = (0..batch.num_rows()).map(|row| Some(!reasons.contains_key(&row))).collect();
+            rest.push((field.name().clone(), nullif(column, &fits).map_err(LakeError::arrow)?, true));
+        }
+    }
+    let rows = in_schema(batch, schema, columns)?;
+    if rest.is_empty() {
+        return Ok((rows, vec![None; batch.num_rows()]));
+    }
+    let rest = RecordBatch::try_from_iter_with_nullable(rest).map_err(LakeError::arrow)?;
+    let text = |line: Vec<u8>| String::from_utf8(line).ok().filter(|line| line != "{}");
+    Ok((rows, as_json(&rest)?.into_iter().map(text).collect()))
+}
+
 /// A column in the field's type.
 fn fitted(column: &ArrayRef, field: &Field) -> Result<ArrayRef> {
     if column.data_type() == field.data_type() {
         return Ok(ArrayRef::clone(column));
+    }
+    if let (DataType::Struct(from), DataType::Struct(to)) = (column.data_type(), field.data_type())
+        && !to.iter().map(|field| field.name()).eq(from.iter().map(|field| field.name()))
+    {
+        return fitted_struct(column.as_struct(), to);
     }
     let strict = CastOptions { safe: false, ..CastOptions::default() };
     cast_with_options(column, field.data_type(), &strict).map_err(|source| LakeError::ColumnDoesNotFit {
@@ -71,6 +159,17 @@ fn fitted(column: &ArrayRef, field: &Field) -> Result<ArrayRef> {
         to: field.data_type().to_string(),
         message: source.to_string(),
     })
+}
+
+/// A struct with these fields, by name; NULL for one that it lacks.
+fn fitted_struct(column: &StructArray, fields: &Fields) -> Result<ArrayRef> {
+    let inner = |field: &Arc<Field>| match column.column_by_name(field.name()) {
+        Some(inner) => fitted(inner, field),
+        None => Ok(new_null_array(field.data_type(), column.len())),
+    };
+    let columns = fields.iter().map(inner).collect::<Result<Vec<_>>>()?;
+    let fitted = StructArray::try_new_with_length(fields.clone(), columns, column.nulls().cloned(), column.len());
+    Ok(Arc::new(fitted.map_err(LakeError::arrow)?))
 }
 
 /// The same, with NULL for each value that doesn't fit, of which the reasons are kept by row.

@@ -109,6 +109,17 @@ pub enum LakeError {
         /// Which value.
         message: String,
     },
+    /// Records have fields that no column is known for, and they aren't to be left out.
+    #[error(
+        "{origin} has columns that aren't known: {}\n  help: add them to `schema` or `schemaHints`, take the file away, or let schemaEvolutionMode be addNewColumns",
+        columns.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ")
+    )]
+    NewColumns {
+        /// The file, or what messages are called.
+        origin: String,
+        /// The columns that are missing.
+        columns: arrow::datatypes::SchemaRef,
+    },
     /// A `FAIL UPDATE` expectation was violated; nothing of the batch is in the table.
     #[error(
         "flow {flow} failed to meet its expectations on {dataset}: {violated}\n  help: nothing of the batch was written; mend the source or the query, or let the rule drop rows (ON VIOLATION DROP ROW)"
@@ -152,6 +163,7 @@ impl LakeError {
             Self::Configuration { .. }
             | Self::TableUnusable { .. }
             | Self::LogEntryGone { .. }
+            | Self::NewColumns { .. }
             | Self::SourceChanged { .. }
             | Self::SchemaMismatch { .. } => ErrorKind::Invalid,
             Self::ColumnDoesNotFit { .. } | Self::ExpectationsViolated { .. } | Self::ExpectationFailedToRun { .. } => {
@@ -175,6 +187,21 @@ impl LakeError {
     #[must_use]
     pub(crate) fn join(source: tokio::task::JoinError) -> Self {
         Self::Internal { message: source.to_string() }
+    }
+
+    /// The columns that records have and that aren't known, if that is what an error is about.
+    pub(crate) fn new_columns(&self) -> Option<&arrow::datatypes::SchemaRef> {
+        let mut error: Option<&(dyn Error + 'static)> = match self {
+            Self::Query(source) => Some(source.as_ref()),
+            other => Some(other),
+        };
+        while let Some(next) = error {
+            if let Some(Self::NewColumns { columns, .. }) = next.downcast_ref() {
+                return Some(columns);
+            }
+            error = next.source();
+        }
+        None
     }
 
     /// An error of Arrow where none can be.

@@ -3,11 +3,11 @@
 //! `_metadata.message_id` and `_metadata.file_path` are columns; statistics rule out most files, and
 //! of the rest only the one column is read.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::DataType;
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, TimestampMicrosecondType};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
@@ -72,6 +72,77 @@ pub(crate) async fn held(
     Ok(found)
 }
 
+/// What a table tells of a source file that it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FileEntry {
+    /// When the file was written, in microseconds; the latest, if it was landed again.
+    pub(crate) modified: i64,
+    /// Bytes of the file, as stored.
+    pub(crate) size: i64,
+    /// Rows of it.
+    pub(crate) rows: u64,
+    /// When its rows were written where they are, which compaction makes later.
+    pub(crate) landed: DateTime<Utc>,
+}
+
+/// What a table tells of these source files, or of all that it holds.
+pub(crate) async fn file_entries(
+    storage: &Storage,
+    only: Option<&HashSet<String>>,
+    files: &[DataFile],
+) -> Result<HashMap<String, FileEntry>> {
+    const COLUMNS: [&str; 3] =
+        [LedgerColumn::FilePath.path(), "_metadata.file_modification_time", "_metadata.file_size"];
+    let mut entries = HashMap::new();
+    let bounds = only.map(|ids| ids.iter().min().zip(ids.iter().max()));
+    for file in files {
+        match bounds {
+            Some(None) => break,
+            Some(Some((lowest, highest))) if outside(file, LedgerColumn::FilePath, lowest, highest) => continue,
+            Some(Some(_)) | None => {}
+        }
+        let mut batches = read_leaves(storage, file, &COLUMNS).await?;
+        while let Some(batch) = batches.try_next().await? {
+            add_entries(&batch, only, file.modified(), &mut entries);
+        }
+    }
+    Ok(entries)
+}
+
+fn add_entries(
+    rows: &RecordBatch,
+    only: Option<&HashSet<String>>,
+    landed: DateTime<Utc>,
+    entries: &mut HashMap<String, FileEntry>,
+) {
+    let Some(paths) = leaf(rows, LedgerColumn::FilePath.path()) else { return };
+    let number = |path: &str| {
+        let micros = |values: ArrayRef| values.as_primitive_opt::<TimestampMicrosecondType>().cloned();
+        leaf(rows, path).and_then(|values| match values.data_type() {
+            DataType::Int64 => values.as_primitive_opt().cloned(),
+            _ => micros(values).map(|times| times.reinterpret_cast()),
+        })
+    };
+    let (times, sizes) = (number("_metadata.file_modification_time"), number("_metadata.file_size"));
+    let value = |values: &Option<Int64Array>, row| values.as_ref().map_or(0, |values| values.value(row));
+    let mut row = 0;
+    for_each_text_or_null(&paths, |path| {
+        if let Some(path) = path.filter(|path| only.is_none_or(|ids| ids.contains(*path))) {
+            let found = FileEntry { modified: value(&times, row), size: value(&sizes, row), rows: 0, landed };
+            let entry = match entries.get_mut(path) {
+                Some(entry) => entry,
+                None => entries.entry(path.to_owned()).or_insert(found),
+            };
+            if found.modified > entry.modified {
+                (entry.modified, entry.size) = (found.modified, found.size);
+            }
+            entry.landed = entry.landed.max(landed);
+            entry.rows += 1;
+        }
+        row += 1;
+    });
+}
+
 /// The files of a table that may hold one of these messages: those whose enqueued times cover a
 /// message's own, and for a message received for the first time only those written since then.
 pub(crate) fn suspects(table: &Table, messages: &[Message], received_at: DateTime<Utc>) -> Result<Vec<DataFile>> {
@@ -114,7 +185,7 @@ async fn collect(
     file: &DataFile,
     found: &mut HashSet<String>,
 ) -> Result<()> {
-    let mut batches = read_leaf(storage, file, column.path()).await?;
+    let mut batches = read_leaves(storage, file, &[column.path()]).await?;
     while let Some(batch) = batches.try_next().await? {
         let Some(values) = leaf(&batch, column.path()) else { continue };
         for_each_text(&values, |value| {
@@ -126,17 +197,17 @@ async fn collect(
     Ok(())
 }
 
-/// Streams one leaf column of a data file. A small file is read by one request; of a larger one, its end and the column.
-async fn read_leaf<'a>(
+/// Streams some leaf columns of a data file. A small file is read by one request; of a larger one, its end and the columns.
+async fn read_leaves<'a>(
     storage: &Storage,
     file: &'a DataFile,
-    path: &str,
+    paths: &[&str],
 ) -> Result<BoxStream<'a, Result<RecordBatch>>> {
     let failed = |source| unreadable(file, &source);
     if file.size() <= READ_WHOLE {
         let body = read_whole(storage, file).await?;
         let builder = ParquetRecordBatchReaderBuilder::try_new(body).map_err(failed)?;
-        let mask = ProjectionMask::columns(builder.parquet_schema(), [path]);
+        let mask = ProjectionMask::columns(builder.parquet_schema(), paths.iter().copied());
         let rows = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build().map_err(failed)?;
         let rows = rows.map(move |batch| batch.map_err(|source| unreadable(file, &source)));
         return Ok(futures::stream::iter(rows).boxed());
@@ -146,7 +217,7 @@ async fn read_leaf<'a>(
         .with_file_size(file.size())
         .with_footer_size_hint(FOOTER);
     let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(failed)?;
-    let mask = ProjectionMask::columns(builder.parquet_schema(), [path]);
+    let mask = ProjectionMask::columns(builder.parquet_schema(), paths.iter().copied());
     let rows = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build().map_err(failed)?;
     Ok(rows.map_err(move |source| unreadable(file, &source)).boxed())
 }
@@ -168,10 +239,14 @@ pub(crate) fn leaf(batch: &RecordBatch, path: &str) -> Option<ArrayRef> {
 }
 
 fn for_each_text(values: &ArrayRef, mut visit: impl FnMut(&str)) {
+    for_each_text_or_null(values, |value| value.into_iter().for_each(&mut visit));
+}
+
+fn for_each_text_or_null(values: &ArrayRef, mut visit: impl FnMut(Option<&str>)) {
     match values.data_type() {
-        DataType::Utf8 => values.as_string::<i32>().iter().flatten().for_each(&mut visit),
-        DataType::LargeUtf8 => values.as_string::<i64>().iter().flatten().for_each(&mut visit),
-        DataType::Utf8View => values.as_string_view().iter().flatten().for_each(&mut visit),
+        DataType::Utf8 => values.as_string::<i32>().iter().for_each(&mut visit),
+        DataType::LargeUtf8 => values.as_string::<i64>().iter().for_each(&mut visit),
+        DataType::Utf8View => values.as_string_view().iter().for_each(&mut visit),
         _ => {}
     }
 }

@@ -63,7 +63,7 @@ fn shares_records(stream: &Relation, other: &Relation) -> bool {
             let holds = |outer: &str, inner: &str| {
                 is_whole(outer) && inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/'))
             };
-            read.path_glob_filter == other_read.path_glob_filter
+            read.files.path_glob_filter == other_read.files.path_glob_filter
                 && (path == other || holds(path, other) || holds(other, path))
         }
         _ => false,

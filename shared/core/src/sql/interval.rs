@@ -26,6 +26,16 @@ pub(super) fn interval(tokens: &[TokenWithSpan], at: &mut usize) -> Option<Durat
     (!words.is_empty()).then(|| total(&words)).flatten()
 }
 
+/// The interval in a text: `1 day 2 hours`, with or without the word INTERVAL before it.
+pub(super) fn duration(text: &str) -> Option<Duration> {
+    let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+    let words = match words.split_first() {
+        Some((first, rest)) if first.eq_ignore_ascii_case("interval") => rest,
+        _ => &words,
+    };
+    (!words.is_empty()).then(|| total(words)).flatten()
+}
+
 fn unit(tokens: &[TokenWithSpan], at: &mut usize) -> Option<String> {
     let Some(Token::Word(unit)) = tokens.get(*at).map(|token| &token.token) else { return None };
     *at += 1;

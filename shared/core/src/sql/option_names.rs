@@ -3,7 +3,7 @@
 use crate::nearest::nearest;
 
 /// Options of table functions that are executed.
-pub(super) const KNOWN: [&str; 19] = [
+pub(super) const KNOWN: [&str; 29] = [
     "format",
     "envelope",
     "schema",
@@ -23,13 +23,23 @@ pub(super) const KNOWN: [&str; 19] = [
     "includeExistingFiles",
     "schemaEvolutionMode",
     "multiLine",
+    "rescuedDataColumn",
+    "fileNamePattern",
+    "modifiedAfter",
+    "modifiedBefore",
+    "allowOverwrites",
+    "partitionColumns",
+    "cleanSource",
+    "cleanSource.retentionDuration",
+    "cleanSource.moveDestination",
+    "backfillInterval",
 ];
 
 /// Options of streaming reads of tables that are executed.
 const OF_STREAMS: [&str; 2] = ["SKIPCHANGECOMMITS", "STARTINGVERSION"];
 
 /// Auto Loader's and Spark's options that aren't executed, and what to do instead.
-const REFUSED: [(&str, &[&str]); 12] = [
+const REFUSED: [(&str, &[&str]); 11] = [
     (
         "a queue or an event hub is bound to the name under `sources:` of the project file: leave it out",
         &[
@@ -56,14 +66,7 @@ const REFUSED: [(&str, &[&str]); 12] = [
     ("schemas are kept in the table: leave it out", &["schemaLocation", "mergeSchema", "samplingRatio"]),
     (
         "a record that can't be decoded goes to the table's quarantine: leave it out",
-        &[
-            "rescuedDataColumn",
-            "columnNameOfCorruptRecord",
-            "badRecordsPath",
-            "mode",
-            "ignoreCorruptFiles",
-            "validateOptions",
-        ],
+        &["columnNameOfCorruptRecord", "badRecordsPath", "mode", "ignoreCorruptFiles", "validateOptions"],
     ),
     (
         "read the column as STRING and convert it in the query",
@@ -79,18 +82,11 @@ const REFUSED: [(&str, &[&str]); 12] = [
         ],
     ),
     ("cast the column in the query", &["primitivesAsString", "prefersDecimal", "inferTimestamp", "preferDate"]),
-    (
-        "use pathGlobFilter",
-        &["modifiedAfter", "modifiedBefore", "fileNamePattern", "partitionColumns", "useStrictGlobber"],
-    ),
-    ("a file is read once, by its path: leave it out", &["allowOverwrites", "maxFileAge", "ignoreMissingFiles"]),
+    ("globs don't match over folders, as Spark's: leave it out", &["useStrictGlobber"]),
+    ("the table knows its files, however old they are: leave it out", &["maxFileAge", "ignoreMissingFiles"]),
     (
         "folders are read with those inside of them: leave it out",
-        &["recursiveFileLookup", "useIncrementalListing", "backfillInterval", "fetchParallelism", "pathRewrites"],
-    ),
-    (
-        "old files are removed by rules of the storage: leave it out",
-        &["cleanSource", "cleanSource.retentionDuration", "cleanSource.moveDestination"],
+        &["recursiveFileLookup", "useIncrementalListing", "fetchParallelism", "pathRewrites"],
     ),
     (
         "arrivals are notified as the deployment is set up: leave it out",

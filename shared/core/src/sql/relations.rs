@@ -14,9 +14,13 @@ use super::trailing::misplaced;
 use super::{Name, ParsedRelation, ParsedSource, options, time_travel};
 use crate::as_of::AsOf;
 use crate::diagnostic::{Diagnostic, Span};
+use crate::name::DatasetName;
 
 /// Table functions that read an outside source.
-const FUNCTIONS: [&str; 3] = ["read_files", "read_events", "cloud_files"];
+const FUNCTIONS: [&str; 4] = ["read_files", "read_events", "cloud_files", STATE];
+
+/// The table function that tells of a table's files.
+const STATE: &str = "cloud_files_state";
 
 /// Table functions of other engines, and what to use here.
 const FOREIGN: [(&str, &str); 5] = [
@@ -138,6 +142,9 @@ impl RelationReader<'_> {
             );
             return None;
         }
+        if name == STATE {
+            return self.files_state(call, stream);
+        }
         match options::read_call(self.text, call, &name, stream) {
             Ok(source) => Some((source, name)),
             Err(found) => {
@@ -145,6 +152,35 @@ impl RelationReader<'_> {
                 None
             }
         }
+    }
+
+    /// `cloud_files_state('table')` or `cloud_files_state(TABLE(table))`.
+    fn files_state(&mut self, call: &[TokenWithSpan], stream: bool) -> Option<(ParsedSource, String)> {
+        let span = self.text.span(&range(self.text, call));
+        let inside = call.get(2..call.len().saturating_sub(1)).unwrap_or_default();
+        let inside = match inside {
+            [table, open, name @ .., close]
+                if is_word(table, "TABLE") && open.token == Token::LParen && close.token == Token::RParen =>
+            {
+                name
+            }
+            other => other,
+        };
+        let text: String = inside.iter().map(|token| plain(&token.token)).collect();
+        let parts: Vec<String> = text.split('.').map(str::to_owned).collect();
+        if stream || parts.iter().any(String::is_empty) {
+            let found =
+                Diagnostic::error("INVALID_ARGUMENT", "`cloud_files_state` tells of one table, and is no stream");
+            self.found.push(found.at(span).help("write cloud_files_state('table')"));
+            return None;
+        }
+        let mut name = Name { parts, span }.without_live();
+        if let Some(last) = name.parts.last_mut() {
+            *last = DatasetName::new(last).files_state().name().to_owned();
+        }
+        let source =
+            ParsedSource::Table { name, stream, skip_change_commits: false, starting_version: None, watermark: None };
+        Some((source, STATE.to_owned()))
     }
 
     pub(super) fn table(&mut self, stream: bool) -> Option<(ParsedSource, String)> {

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::prelude::SessionContext;
-use headwater_core::model::{Expectation, Format, ReadOptions, Violation};
+use headwater_core::model::{Evolution, Expectation, ReadOptions, Violation};
 use headwater_core::name::DatasetName;
 use headwater_core::report::FlowReport;
 use headwater_core::watermark::next_watermark;
@@ -18,11 +18,12 @@ use super::execute::Executed;
 use super::outlet::{Plan, SidePlan, TablePlan};
 use super::rules::Rule;
 use super::settle::{Batch, Identity};
-use super::target::{Pinned, merged};
+use super::target::Pinned;
+use crate::align::merged;
 use crate::commit::{schema_from_json, schema_to_json};
 use crate::engine::{self, arrow_schema};
 use crate::error::{LakeError, Result};
-use crate::ingest::{DecodeLimits, infer_schema};
+use crate::ingest::{DecodeLimits, Sample, infer_schema};
 use crate::lake::Lake;
 use crate::protocol::check_writable;
 use crate::table::Table;
@@ -119,22 +120,33 @@ impl FlowRun<'_> {
         &self,
         main: Option<&Table>,
         read: &ReadOptions,
-        sample: &[u8],
+        sample: &Sample,
     ) -> Result<(SchemaRef, Option<(String, String)>)> {
         if !read.schema.is_empty() {
-            return Ok((arrow_schema(&read.schema)?, None));
+            return Ok((with_rescued(arrow_schema(&read.schema)?, read), None));
         }
-        if read.format == Format::Raw {
-            return Ok((infer_schema(&[], read)?, None));
+        if read.format.has_fixed_columns() {
+            return Ok((infer_schema(sample, read)?, None));
         }
         let key = self.remembered_key();
         let columns = match (self.remembered_columns(main), infer_schema(sample, read)) {
-            (Some(remembered), Ok(inferred)) => merged(&remembered, &inferred),
-            (Some(remembered), Err(_)) => remembered,
+            (Some(remembered), Ok(inferred)) if read.evolution == Evolution::AddNewColumns => {
+                merged(&remembered, &inferred)
+            }
+            (Some(remembered), Ok(_) | Err(_)) => remembered,
             (None, inferred) => inferred?,
         };
         let json = schema_to_json(&columns)?;
-        Ok((columns, Some((key, json))))
+        Ok((with_rescued(columns, read), Some((key, json))))
+    }
+
+    /// Whether an error tells of columns that are to be added: the sample has them from now on.
+    pub(super) fn learns(&self, error: &LakeError, read: &ReadOptions, sample: &mut Sample) -> bool {
+        let new = error.new_columns().filter(|_| read.evolution == Evolution::AddNewColumns);
+        let Some(columns) = new.filter(|columns| sample.learn(columns)) else { return false };
+        let names: Vec<_> = columns.fields().iter().map(|field| field.name().as_str()).collect();
+        tracing::info!(flow = %self.flow.name, columns = names.join(", "), "columns are added");
+        true
     }
 
     /// The inferred columns of the flow's source that are remembered with its target.
@@ -213,4 +225,12 @@ impl FlowRun<'_> {
     pub(super) fn no_stream(&self) -> LakeError {
         LakeError::Internal { message: format!("flow {} was run as what it isn't", self.flow.name) }
     }
+}
+
+/// With the column, last, that takes what is rescued.
+fn with_rescued(columns: SchemaRef, read: &ReadOptions) -> SchemaRef {
+    let Some(rescued) = &read.rescued_column else { return columns };
+    let own = columns.fields().iter().filter(|field| field.name() != rescued).cloned();
+    let rescued = Arc::new(Field::new(rescued, DataType::Utf8, true));
+    Arc::new(Schema::new(own.chain([rescued]).collect::<Vec<_>>()))
 }

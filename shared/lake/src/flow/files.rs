@@ -1,9 +1,8 @@
 //! Lands files of a folder, each once.
 //!
-//! The target is the ledger: `_metadata.file_path` is a column. A file none of whose records is in
-//! the target leaves a `txn` instead.
+//! Which files wait is decided from the target (`arrivals`).
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,35 +12,24 @@ use datafusion::datasource::{MemTable, TableProvider};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::streaming::PartitionStream;
-use headwater_core::batch::{Limits, next_batch};
-use headwater_core::model::{ReadOptions, Relation, RelationSource};
+use headwater_core::model::{Evolution, ReadOptions, Relation, RelationSource};
 use headwater_core::provenance::{Trace, project_traces};
 use headwater_core::report::{FlowReport, Input, Outcome};
 use tokio::sync::mpsc;
 
 use super::FlowRun;
+use super::arrivals::Waiting;
 use super::common::Work;
 use super::earlier::Share;
 use super::execute::BadRecords;
 use super::relations::register_source;
-use super::settle::{Batch, Identity};
-use super::target::Pinned;
+use super::settle::Identity;
 use crate::error::{LakeError, Result};
-use crate::ingest::{BadRecord, FileDecoder, FoundFile, Landing, file_schema, read_sample};
-use crate::ledger::{LedgerColumn, held};
-use crate::storage::Storage;
-use crate::table::Table;
+use crate::ingest::{BadRecord, FileDecoder, FoundFile, Landing, Sample, file_schema, read_sample};
+use crate::ledger::LedgerColumn;
 
 /// Files that are looked at to infer columns.
 const SAMPLE_FILES: usize = 3;
-
-/// Files that are waiting.
-pub(super) struct Waiting {
-    storage: Storage,
-    files: Vec<FoundFile>,
-    /// What an earlier attempt may have put aside: in the quarantine, in the late table.
-    aside: [Share; 2],
-}
 
 impl FlowRun<'_> {
     /// Lands what is waiting, batch after batch: of all that is there, or of some objects. One report a batch; one
@@ -52,8 +40,9 @@ impl FlowRun<'_> {
             Ok(arrived) => arrived,
             Err(error) => return vec![self.failure(&error)],
         };
+        let mut learned = Sample::default();
         loop {
-            let report = match self.land_some(&landing, &mut files).await {
+            let report = match self.land_some(&landing, &mut files, &mut learned).await {
                 Ok(Some(report)) => report,
                 Ok(None) if self.is_out_of_time() => return reports,
                 Ok(None) => continue,
@@ -64,6 +53,9 @@ impl FlowRun<'_> {
                 reports.push(report);
             }
             if !goes_on {
+                if objects.is_none() {
+                    self.clean_source(&landing).await;
+                }
                 return reports;
             }
         }
@@ -80,23 +72,46 @@ impl FlowRun<'_> {
         Ok((landing, files))
     }
 
-    fn landing(&self, path: &str, read: &ReadOptions) -> Result<Landing> {
-        Landing::open(&self.lake.resolve(path), read.path_glob_filter.as_deref())
+    pub(super) fn landing(&self, path: &str, read: &ReadOptions) -> Result<Landing> {
+        Landing::open(&self.lake.resolve(path), &read.files)
     }
 
     /// One batch of the files; those that are in are taken out of them. `None` when a race was lost.
-    async fn land_some(&self, landing: &Landing, files: &mut Vec<FoundFile>) -> Result<Option<FlowReport>> {
+    /// Or columns were met that are to be added, which are learned then.
+    async fn land_some(
+        &self,
+        landing: &Landing,
+        files: &mut Vec<FoundFile>,
+        learned: &mut Sample,
+    ) -> Result<Option<FlowReport>> {
+        let (_, _, read) = self.files_relation()?;
+        match self.try_land_some(landing, files, learned).await {
+            Err(error) if self.learns(&error, read, learned) => Ok(None),
+            landed => landed,
+        }
+    }
+
+    async fn try_land_some(
+        &self,
+        landing: &Landing,
+        files: &mut Vec<FoundFile>,
+        learned: &Sample,
+    ) -> Result<Option<FlowReport>> {
         let started = Instant::now();
         let mut report = self.report();
         let (relation, path, read) = self.files_relation()?;
         let pinned = self.pin_target().await?;
+        if !read.files.include_existing && !self.without_existing(&pinned, files).await? {
+            return Ok(None);
+        }
         let Some(waiting) = self.waiting((landing, files), read, &pinned).await? else { return Ok(Some(report)) };
         report.inputs = vec![Input::Files {
             path: path.to_owned(),
             files: waiting.files.len() as u64,
             bytes: waiting.files.iter().map(|file| file.size).sum(),
         }];
-        let sample = self.sample(&waiting, read).await?;
+        let mut sample = self.sample(&waiting, read).await?;
+        sample.add(learned.clone());
         let (columns, remembered) = self.source_columns(pinned.main.as_ref(), read, &sample)?;
         let traces = relation.watermark().map(|watermark| Trace::EventTime(&watermark.column));
         let traces: Vec<_> = std::iter::once(Trace::Metadata).chain(traces).collect();
@@ -118,51 +133,10 @@ impl FlowRun<'_> {
         let plan = self.with_keys_of_target(plan, &pinned, (&session, &query), watermark).await?;
         let executed = super::execute::execute(frame, &plan, watermark, Some(bad)).await?;
         report.millis = super::elapsed_millis(started);
-        let identity = Identity::Sources { column: LedgerColumn::FilePath, ids: paths.clone() };
+        let identity = Identity::Sources { column: LedgerColumn::FilePath, ids: paths };
         let mut batch = self.finish(&plan, executed, watermark, (identity, report)).await?;
-        self.mark_rowless(&mut batch, &paths);
+        self.mark_rowless(&mut batch, &waiting.files, read);
         self.settle(&pinned, &plan, batch).await
-    }
-
-    /// The next of the files to land, if any wait; those that are in are taken out of them.
-    async fn waiting(
-        &self,
-        (landing, files): (&Landing, &mut Vec<FoundFile>),
-        read: &ReadOptions,
-        pinned: &Pinned,
-    ) -> Result<Option<Waiting>> {
-        let ids: HashSet<String> = files.iter().map(|file| file.path.clone()).collect();
-        let landed = self.held_in(pinned.main.as_ref(), &ids).await?;
-        let mut waiting = Vec::new();
-        for file in files.drain(..) {
-            if !landed.contains(&file.path) && !self.is_rowless(pinned.main.as_ref(), &file.path).await? {
-                waiting.push(file);
-            }
-        }
-        files.clone_from(&waiting);
-        if waiting.is_empty() {
-            return Ok(None);
-        }
-        let settings = &self.lake.pipeline().settings;
-        let limits = Limits {
-            items: read.max_files.unwrap_or(10_000),
-            bytes: read.max_bytes.unwrap_or(settings.max_batch_bytes),
-        };
-        let sizes: Vec<u64> = waiting.iter().map(|file| file.size).collect();
-        waiting.truncate(next_batch(&sizes, limits));
-        let ids: HashSet<String> = waiting.iter().map(|file| file.path.clone()).collect();
-        let aside = [
-            Share::of_records(LedgerColumn::FilePath, self.held_in(pinned.quarantine.as_ref(), &ids).await?),
-            Share::of_records(LedgerColumn::FilePath, self.held_in(pinned.late.as_ref(), &ids).await?),
-        ];
-        Ok(Some(Waiting { storage: landing.storage().clone(), files: waiting, aside }))
-    }
-
-    /// The next of all files to land, if any wait.
-    pub(super) async fn all_waiting(&self, path: &str, read: &ReadOptions, pinned: &Pinned) -> Result<Option<Waiting>> {
-        let landing = self.landing(path, read)?;
-        let mut files = landing.list().await?;
-        self.waiting((&landing, &mut files), read, pinned).await
     }
 
     async fn all_files(&self, path: &str, read: &ReadOptions) -> Result<Waiting> {
@@ -171,39 +145,14 @@ impl FlowRun<'_> {
         Ok(Waiting { storage: landing.storage().clone(), files, aside: [Share::Nothing, Share::Nothing] })
     }
 
-    async fn held_in(&self, table: Option<&Table>, ids: &HashSet<String>) -> Result<HashSet<String>> {
-        match table {
-            Some(table) => held(self.lake.storage(), LedgerColumn::FilePath, ids, &table.files()?).await,
-            None => Ok(HashSet::new()),
-        }
-    }
-
-    /// Files of a finished batch that have no row in the target get a `txn`.
-    fn mark_rowless(&self, batch: &mut Batch, paths: &HashSet<String>) {
-        let with_rows: &BTreeSet<String> = &batch.produced.file_paths;
-        let rowless = paths.iter().filter(|path| !with_rows.contains(*path));
-        let marks: Vec<_> = rowless.map(|path| (self.rowless_app_id(path), 1)).collect();
-        batch.txns.extend(marks);
-    }
-
-    pub(super) async fn is_rowless(&self, main: Option<&Table>, path: &str) -> Result<bool> {
-        match main {
-            Some(table) => Ok(table.transaction(&self.rowless_app_id(path)).await?.is_some_and(|mark| mark > 0)),
-            None => Ok(false),
-        }
-    }
-
-    pub(super) fn rowless_app_id(&self, path: &str) -> String {
-        format!("{}/file/{path}", self.lake.app_id(self.flow))
-    }
-
-    pub(super) async fn sample(&self, waiting: &Waiting, read: &ReadOptions) -> Result<Vec<u8>> {
-        let mut sample = Vec::new();
-        if read.schema.is_empty() {
+    pub(super) async fn sample(&self, waiting: &Waiting, read: &ReadOptions) -> Result<Sample> {
+        let mut sample = Sample::default();
+        if read.schema.is_empty() && !read.format.has_fixed_columns() {
             let store = waiting.storage.object_store();
             for file in waiting.files.iter().take(SAMPLE_FILES) {
-                sample.extend(read_sample(&store, file).await?);
+                sample.add(read_sample(&store, file, &read.format).await?);
             }
+            waiting.files.iter().for_each(|file| sample.add_folders(file, &read.files));
         }
         Ok(sample)
     }
@@ -258,7 +207,7 @@ impl FlowRun<'_> {
 
     /// The beginnings of the first files of a folder, whatever was landed of them; empty where the
     /// columns are given.
-    pub(super) async fn sample_all(&self, path: &str, read: &ReadOptions) -> Result<Vec<u8>> {
+    pub(super) async fn sample_all(&self, path: &str, read: &ReadOptions) -> Result<Sample> {
         self.sample(&self.all_files(path, read).await?, read).await
     }
 
@@ -268,6 +217,8 @@ impl FlowRun<'_> {
         let waiting = self.all_files(path, read).await?;
         let sample = self.sample(&waiting, read).await?;
         let (columns, _) = self.source_columns(None, read, &sample)?;
+        // There is no table to add columns to.
+        let read = &ReadOptions { evolution: Evolution::None, ..read.clone() };
         let schema = file_schema(&columns);
         let decoder = Arc::new(self.file_decoder(waiting.storage.object_store(), read, &columns));
         let partitions = std::thread::available_parallelism().map_or(1, usize::from);
@@ -293,7 +244,7 @@ impl FlowRun<'_> {
         }
     }
 
-    fn files_relation(&self) -> Result<(&Relation, &str, &ReadOptions)> {
+    pub(super) fn files_relation(&self) -> Result<(&Relation, &str, &ReadOptions)> {
         let relation = self.flow.stream().ok_or_else(|| self.no_stream())?;
         match &relation.source {
             RelationSource::Files { path, read, .. } => Ok((relation, path, read)),

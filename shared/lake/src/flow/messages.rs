@@ -8,6 +8,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use chrono::{DateTime, Utc};
 use datafusion::datasource::MemTable;
 use headwater_core::model::{ReadOptions, Relation, RelationSource};
@@ -22,7 +24,7 @@ use super::relations::register_source;
 use super::settle::Identity;
 use super::target::Pinned;
 use crate::error::{LakeError, Result};
-use crate::ingest::{decode_messages, message_schema, sample_messages};
+use crate::ingest::{BadRecord, decode_messages, message_schema, sample_messages};
 use crate::lake::Lake;
 use crate::ledger::{LedgerColumn, held, suspects};
 use crate::table::Table;
@@ -47,6 +49,18 @@ impl Lake {
         }
         report
     }
+}
+
+/// Messages as rows.
+pub(in crate::flow) struct Decoded {
+    /// Their columns, without `_metadata`.
+    pub(in crate::flow) columns: SchemaRef,
+    /// What to remember of the columns from now on.
+    remembered: Option<(String, String)>,
+    /// The rows.
+    pub(in crate::flow) rows: RecordBatch,
+    /// What can't be decoded.
+    pub(in crate::flow) bad: Vec<BadRecord>,
 }
 
 impl FlowRun<'_> {
@@ -121,8 +135,8 @@ impl FlowRun<'_> {
         ];
         let aside = Some(aside.map(|ids| Share::of_records(LedgerColumn::MessageId, ids)));
         let (relation, read) = self.events_relation()?;
-        let (columns, remembered) = self.source_columns(pinned.main.as_ref(), read, &sample_messages(&messages))?;
-        let (rows, bad) = decode_messages(&messages, &batch.source, read, &columns, self.decode_limits())?;
+        let Decoded { columns, remembered, rows, bad } =
+            self.decoded_messages(pinned.main.as_ref(), (&messages, &batch.source), read)?;
         let traces = relation.watermark().map(|watermark| Trace::EventTime(&watermark.column));
         let traces: Vec<_> = std::iter::once(Trace::Metadata).chain(traces).collect();
         let query = project_traces(&self.flow.query, &traces).ok_or_else(|| self.untraceable())?;
@@ -149,6 +163,24 @@ impl FlowRun<'_> {
             .finish(&plan, executed, watermark, (Identity::Sources { column: LedgerColumn::MessageId, ids }, report))
             .await?;
         self.settle(pinned, &plan, batch).await
+    }
+
+    /// Messages decoded; columns are added as they are met.
+    pub(in crate::flow) fn decoded_messages(
+        &self,
+        main: Option<&Table>,
+        (messages, source): (&[Message], &str),
+        read: &ReadOptions,
+    ) -> Result<Decoded> {
+        let mut sample = sample_messages(messages);
+        loop {
+            let (columns, remembered) = self.source_columns(main, read, &sample)?;
+            match decode_messages(messages, source, read, &columns, self.decode_limits()) {
+                Ok((rows, bad)) => return Ok(Decoded { columns, remembered, rows, bad }),
+                Err(error) if self.learns(&error, read, &mut sample) => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     fn events_relation(&self) -> Result<(&Relation, &ReadOptions)> {

@@ -5,8 +5,10 @@
 //! in a session that holds only the relations that the flow declared, its rows pass the dataset's
 //! rules, and what was written is settled by the commit protocol.
 
+mod arrivals;
 mod cdc;
 mod check;
+mod clean;
 mod common;
 mod dedup;
 mod earlier;
@@ -23,6 +25,7 @@ mod reset;
 mod rules;
 mod run;
 mod settle;
+mod state;
 mod stream;
 mod target;
 mod view;

@@ -116,6 +116,9 @@ impl FlowRun<'_> {
             return table.provider().await.map(Some);
         }
         let Some(main) = dataset.main() else { return Ok(None) };
+        if dataset.is_files_state() {
+            return self.files_state(&main).await.map(Some);
+        }
         let main = self.lake.table(&main).await?;
         Ok(main.map(|main| Arc::new(EmptyTable::new(side_schema(&main.schema()))) as Arc<dyn TableProvider>))
     }

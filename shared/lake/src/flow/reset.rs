@@ -129,7 +129,7 @@ impl Lake {
         }
         if let Some(RelationSource::Files { path, read, stream: true, .. }) = flow.stream().map(|stream| &stream.source)
         {
-            let landing = Landing::open(&self.resolve(path), read.path_glob_filter.as_deref())?;
+            let landing = Landing::open(&self.resolve(path), &read.files)?;
             for file in landing.list().await? {
                 if run.is_rowless(Some(table), &file.path).await? {
                     txns.push((run.rowless_app_id(&file.path), 0));

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use headwater_core::model::{Dataset, FlowKind};
-use headwater_core::provenance::EVENT_TIME;
+use headwater_core::provenance::{EVENT_TIME, METADATA};
 
 use super::FlowRun;
 use super::outlet::TablePlan;
+use crate::align::{joined, merged};
 use crate::commit::SchemaChange;
 use crate::engine::{arrow_schema, storable_schema};
 use crate::error::{LakeError, Result};
@@ -24,6 +25,9 @@ pub(super) struct Pinned {
     /// What the target's changes are held against; only of a flow of changes.
     pub(super) changes: Option<Table>,
 }
+
+/// Fields of `_metadata` that a query may name, and that aren't kept unless it gives them names of their own.
+const NOT_KEPT: [&str; 3] = ["file_block_start", "file_block_length", "row_index"];
 
 impl FlowRun<'_> {
     /// Pins the target and its side tables at their latest versions.
@@ -133,7 +137,7 @@ pub(super) fn target_schema(dataset: &Dataset, existing: Option<&SchemaRef>, giv
     let Some(existing) = existing else { return Ok(wanted) };
     for field in wanted.fields() {
         if let Ok(old) = existing.field_with_name(field.name())
-            && !fits(field.data_type(), old.data_type())
+            && joined(old.data_type(), field.data_type()).is_none()
         {
             return Err(LakeError::SchemaMismatch {
                 table: dataset.name.to_string(),
@@ -152,7 +156,7 @@ fn declared(dataset: &Dataset, given: &SchemaRef) -> Result<SchemaRef> {
     let declared = arrow_schema(&dataset.columns)?;
     let mut fields: Vec<Arc<Field>> = declared.fields().iter().cloned().collect();
     for field in given.fields() {
-        if field.name() == headwater_core::provenance::METADATA {
+        if field.name() == METADATA {
             fields.push(Arc::clone(field));
         } else if declared.column_with_name(field.name()).is_none() {
             return Err(LakeError::Configuration {
@@ -168,31 +172,17 @@ fn declared(dataset: &Dataset, given: &SchemaRef) -> Result<SchemaRef> {
     Ok(Arc::new(Schema::new(fields)))
 }
 
-/// The first schema's fields, then the second's new ones. All can be NULL: rows written before a
-/// column was added have none.
-pub(super) fn merged(first: &SchemaRef, second: &SchemaRef) -> SchemaRef {
-    let added = second.fields().iter().filter(|field| first.column_with_name(field.name()).is_none());
-    let fields: Vec<Field> =
-        first.fields().iter().chain(added).map(|field| field.as_ref().clone().with_nullable(true)).collect();
-    Arc::new(Schema::new(fields))
-}
-
+/// The columns that are kept: not the event time of a watermark, and of `_metadata` only what tells what a row is of.
 pub(super) fn without_hidden(schema: &SchemaRef) -> SchemaRef {
     let fields = schema.fields().iter().filter(|field| field.name() != EVENT_TIME);
-    Arc::new(Schema::new(fields.map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>()))
-}
-
-/// Whether values of the new type fit a column of the old one without loss.
-pub(super) fn fits(new: &DataType, old: &DataType) -> bool {
-    let rank = |data_type: &DataType| match data_type {
-        DataType::Int8 => Some(1),
-        DataType::Int16 => Some(2),
-        DataType::Int32 => Some(3),
-        DataType::Int64 => Some(4),
-        _ => None,
-    };
-    let widens = rank(new).zip(rank(old)).is_some_and(|(new, old)| new <= old);
-    new.equals_datatype(old) || widens || (matches!(new, DataType::Float32) && matches!(old, DataType::Float64))
+    let kept = fields.map(|field| match field.data_type() {
+        DataType::Struct(fields) if field.name() == METADATA => {
+            let kept = fields.iter().filter(|field| !NOT_KEPT.contains(&field.name().as_str()));
+            Field::new(METADATA, DataType::Struct(kept.cloned().collect()), true)
+        }
+        _ => field.as_ref().clone().with_nullable(true),
+    });
+    Arc::new(Schema::new(kept.collect::<Vec<_>>()))
 }
 
 /// Whether two lists name the same columns in the same order.

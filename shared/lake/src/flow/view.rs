@@ -12,7 +12,7 @@ use super::relations::PinnedSource;
 use super::settle::Identity;
 use super::target::Pinned;
 use crate::engine::Grouper;
-use crate::error::Result;
+use crate::error::{LakeError, Result};
 
 impl FlowRun<'_> {
     /// Brings the view up to date by the cheapest strategy that is right for what changed.
@@ -32,6 +32,12 @@ impl FlowRun<'_> {
         let mut report = self.report();
         let pinned = self.pin_target().await?;
         let sources = self.pin_tables().await?;
+        if sources.iter().any(|source| source.dataset.is_files_state()) {
+            return Err(LakeError::Configuration {
+                message: "a view can't be kept of cloud_files_state, which changes without a commit".into(),
+                help: "ask it with headwater query".into(),
+            });
+        }
         let state = self.refresh_state(&pinned, &sources).await?;
         match plan_refresh(&state) {
             Refresh::Skip => return Ok(Some(report)),

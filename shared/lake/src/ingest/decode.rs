@@ -4,15 +4,17 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, StringArray};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use headwater_core::envelope::Envelope;
-use headwater_core::model::{CsvOptions, Format};
+use headwater_core::model::{CsvOptions, Evolution, Format, ReadOptions};
 use memchr::memchr;
 
+use super::infer::infer_csv;
 use super::json::{fraction_for_integer, has_integers};
 use super::records::{Record, lines_of};
+use super::unknown::new_columns;
 use super::unwrap::Unwrapped;
 use crate::error::{LakeError, Result};
 
@@ -40,32 +42,46 @@ pub(super) struct Decoder {
     envelope: Option<Envelope>,
     /// Fractions must be looked for.
     has_integers: bool,
+    /// Fields that have no column are told, rather than left out.
+    tells: bool,
+    /// The file that the input is, if it is one.
+    pub(super) origin: Option<String>,
 }
 
+/// What a column of CSV that isn't wanted is called behind its own name.
+const NOT_READ: &str = " (not read)";
+
 impl Decoder {
-    pub(super) fn new(format: &Format, columns: &SchemaRef) -> Self {
-        let is_json = *format == Format::Json;
+    /// Into columns; the one that takes what is rescued is for [`Self::decode_rescuing`] to fill.
+    pub(super) fn new(read: &ReadOptions, columns: &SchemaRef, origin: Option<&str>) -> Self {
+        let is_json = matches!(read.format, Format::Json | Format::JsonDocument);
+        let columns = without_rescued(columns, read);
         Self {
-            input: if is_json { with_times_as_text(columns) } else { Arc::clone(columns) },
-            output: Arc::clone(columns),
-            format: format.clone(),
-            envelope: None,
+            input: if is_json { with_times_as_text(&columns) } else { Arc::clone(&columns) },
+            envelope: read.envelope,
             has_integers: is_json && has_integers(columns.fields()),
+            output: columns,
+            format: read.format.clone(),
+            tells: tells(read),
+            origin: origin.map(str::to_owned),
         }
     }
 
-    /// The decoder of records in an envelope.
-    pub(super) fn within(self, envelope: Option<Envelope>) -> Self {
-        Self { envelope, ..self }
-    }
-
     /// As the header of a CSV text says: columns are found by its names, in any case, and those that it lacks are NULL.
-    /// `None` if it names no column at all.
-    pub(super) fn with_header(format: &Format, columns: &SchemaRef, header: &[u8]) -> Option<Self> {
-        let mut decoder = Self::new(format, columns);
-        let Format::Csv(options) = format else { return None };
+    /// `None` if it names no column at all. The sample begins with the header.
+    ///
+    /// # Errors
+    /// [`LakeError::NewColumns`] where names without a column are to be told.
+    pub(super) fn with_header(
+        read: &ReadOptions,
+        columns: &SchemaRef,
+        (header, sample): (&[u8], &[u8]),
+        origin: Option<&str>,
+    ) -> Result<Option<Self>> {
+        let mut decoder = Self::new(read, columns, origin);
+        let Format::Csv(options) = &read.format else { return Ok(None) };
         let names = header_names(header, options);
-        let mut wanted: Vec<&Arc<Field>> = columns.fields().iter().collect();
+        let mut wanted: Vec<&Arc<Field>> = decoder.output.fields().iter().collect();
         let mut field = |name: &String| {
             let same = |exact: bool, field: &Field| match exact {
                 true => field.name() == name,
@@ -74,17 +90,90 @@ impl Decoder {
             let find = |exact| wanted.iter().position(|field| same(exact, field));
             match find(true).or_else(|| find(false)) {
                 Some(at) => wanted.swap_remove(at).as_ref().clone(),
-                None => Field::new(format!("{name} (not read)"), DataType::Utf8, true),
+                None => Field::new(format!("{name}{NOT_READ}"), DataType::Utf8, true),
             }
         };
         let fields: Vec<Field> = names.iter().map(&mut field).collect();
-        if wanted.len() == columns.fields().len() {
-            return None;
+        if wanted.len() == decoder.output.fields().len() {
+            return Ok(None);
         }
-        if fields.iter().ne(columns.fields().iter().map(AsRef::as_ref)) {
+        let is_new = |name: &str| {
+            !name.is_empty() && !decoder.output.fields().iter().any(|field| field.name().eq_ignore_ascii_case(name))
+        };
+        if decoder.tells && names.iter().any(|name| is_new(name)) {
+            let mut found: Vec<Arc<Field>> = Vec::new();
+            for field in infer_csv(sample, options).fields() {
+                if is_new(field.name()) && !found.iter().any(|known| known.name().eq_ignore_ascii_case(field.name())) {
+                    found.push(Arc::clone(field));
+                }
+            }
+            if !found.is_empty() {
+                return Err(decoder.told(Schema::new(found)));
+            }
+        }
+        if fields.iter().ne(decoder.output.fields().iter().map(AsRef::as_ref)) {
             decoder.input = Arc::new(Schema::new(fields));
         }
-        Some(decoder)
+        Ok(Some(decoder))
+    }
+
+    /// The rows of all records, if nothing is wrong with any and nothing is left over.
+    ///
+    /// # Errors
+    /// [`LakeError::NewColumns`] where fields without a column are to be told.
+    pub(super) fn all_at_once(
+        &self,
+        text: &[u8],
+        records: &[Record],
+        record_bytes: usize,
+    ) -> Result<Option<RecordBatch>> {
+        let leaves_out = self.input.fields().iter().any(|field| field.name().ends_with(NOT_READ));
+        let is_sound = |record: &Record| self.fault(text, record, record_bytes).is_none();
+        if leaves_out || !records.iter().all(is_sound) {
+            return Ok(None);
+        }
+        let some: Vec<usize> = (0..records.len()).collect();
+        match (Self { tells: true, ..self.clone() }).attempt(text, records, &some) {
+            Ok(rows) => Ok((rows.num_rows() == records.len()).then_some(rows)),
+            Err(reason) => self.tell(&reason, (text, records), &some).map(|()| None),
+        }
+    }
+
+    /// The same, with fields that have no column left out.
+    pub(super) fn taking_less(&self) -> Self {
+        Self { tells: false, ..self.clone() }
+    }
+
+    /// The same for other columns of JSON.
+    pub(super) fn of_columns(&self, columns: &SchemaRef) -> Self {
+        Self {
+            input: with_times_as_text(columns),
+            output: Arc::clone(columns),
+            has_integers: has_integers(columns.fields()),
+            ..self.clone()
+        }
+    }
+
+    /// All columns of the input by their own names, as text.
+    pub(super) fn of_text(&self) -> Self {
+        let name = |field: &Arc<Field>| field.name().strip_suffix(NOT_READ).unwrap_or(field.name()).to_owned();
+        let fields = self.input.fields().iter().map(|field| Field::new(name(field), DataType::Utf8, true));
+        let columns: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        Self { input: Arc::clone(&columns), output: columns, tells: false, ..self.clone() }
+    }
+
+    /// An error if a reason is about fields without a column, for which there may be some.
+    fn tell(&self, reason: &str, (text, records): (&[u8], &[Record]), some: &[usize]) -> Result<()> {
+        if !self.tells || !reason.contains(WITHOUT_COLUMN) {
+            return Ok(());
+        }
+        let records = some.iter().map(|index| &text[records[*index].range.clone()]);
+        new_columns(records, self.output.fields()).map_or(Ok(()), |columns| Err(self.told(columns)))
+    }
+
+    fn told(&self, columns: Schema) -> LakeError {
+        let origin = self.origin.clone().unwrap_or_else(|| "a message".into());
+        LakeError::NewColumns { origin, columns: Arc::new(columns) }
     }
 
     /// Decodes records of a text. A CSV record over several lines that can't be decoded is decoded
@@ -97,7 +186,7 @@ impl Decoder {
         let is_cut = |index: usize| memchr(b'\n', &text[bulk.records[index].range.clone()]).is_some();
         let broken: BTreeSet<usize> = match self.format {
             Format::Csv(_) => bulk.bad.iter().map(|(index, _)| *index).filter(|index| is_cut(*index)).collect(),
-            Format::Json | Format::Raw => return Ok(bulk),
+            _ => return Ok(bulk),
         };
         if broken.is_empty() {
             return Ok(bulk);
@@ -161,8 +250,14 @@ impl Decoder {
         match self.attempt(text, records, some) {
             Ok(rows) if rows.num_rows() == some.len() => batches.push(rows),
             Ok(_) if some.len() == 1 => bad.push((some[0], "not one record".into())),
-            Err(reason) if some.len() == 1 => bad.push((some[0], reason)),
-            Ok(_) | Err(_) => {
+            Err(reason) if some.len() == 1 => {
+                self.tell(&reason, (text, records), some)?;
+                bad.push((some[0], reason));
+            }
+            halves => {
+                if let Err(reason) = halves {
+                    self.tell(&reason, (text, records), some)?;
+                }
                 let (left, right) = some.split_at(some.len() / 2);
                 self.halve((text, records), left, batches, bad)?;
                 self.halve((text, records), right, batches, bad)?;
@@ -174,7 +269,8 @@ impl Decoder {
     fn attempt(&self, text: &[u8], records: &[Record], some: &[usize]) -> std::result::Result<RecordBatch, String> {
         let rows = match &self.format {
             Format::Csv(options) => self.csv(options, text, records, some),
-            Format::Json | Format::Raw => self.json(text, records, some),
+            Format::Text => self.lines(text, records, some),
+            _ => self.json(text, records, some),
         };
         let rows = rows.map_err(|error| reason(&error))?;
         if Arc::ptr_eq(&self.input, &self.output) {
@@ -190,7 +286,11 @@ impl Decoder {
         some: &[usize],
     ) -> std::result::Result<RecordBatch, arrow::error::ArrowError> {
         let builder = arrow::json::ReaderBuilder::new(Arc::clone(&self.input));
-        let mut decoder = builder.with_coerce_primitive(true).with_batch_size(some.len() + 1).build_decoder()?;
+        let mut decoder = builder
+            .with_coerce_primitive(true)
+            .with_strict_mode(self.tells)
+            .with_batch_size(some.len() + 1)
+            .build_decoder()?;
         for run in runs(records, some) {
             let mut rest = &text[run];
             while !rest.is_empty() {
@@ -202,6 +302,19 @@ impl Decoder {
             }
         }
         Ok(decoder.flush()?.unwrap_or_else(|| RecordBatch::new_empty(Arc::clone(&self.input))))
+    }
+
+    /// Each record as it is, in the one column.
+    fn lines(
+        &self,
+        text: &[u8],
+        records: &[Record],
+        some: &[usize],
+    ) -> std::result::Result<RecordBatch, arrow::error::ArrowError> {
+        let line = |index: &usize| std::str::from_utf8(&text[records[*index].range.clone()]);
+        let lines = some.iter().map(line).collect::<std::result::Result<Vec<_>, _>>();
+        let lines = lines.map_err(|_| arrow::error::ArrowError::ParseError("not UTF-8 text".into()))?;
+        RecordBatch::try_new(Arc::clone(&self.input), vec![Arc::new(StringArray::from(lines))])
     }
 
     fn csv(
@@ -239,6 +352,21 @@ impl Decoder {
         }
         Ok(decoder.flush()?.unwrap_or_else(|| RecordBatch::new_empty(Arc::clone(&self.input))))
     }
+}
+
+/// What the decoder says of a field that has no column.
+const WITHOUT_COLUMN: &str = "missing from schema";
+
+/// Whether fields without a column are told, rather than left out.
+pub(super) const fn tells(read: &ReadOptions) -> bool {
+    matches!(read.evolution, Evolution::AddNewColumns | Evolution::FailOnNewColumns)
+}
+
+/// The columns without the one that takes what is rescued.
+pub(super) fn without_rescued(columns: &SchemaRef, read: &ReadOptions) -> SchemaRef {
+    let Some(rescued) = &read.rescued_column else { return Arc::clone(columns) };
+    let fields = columns.fields().iter().filter(|field| field.name() != rescued);
+    Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>()))
 }
 
 /// Ranges of text that hold these records, with a newline and nothing else between them.

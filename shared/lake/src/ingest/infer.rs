@@ -8,8 +8,12 @@ use arrow::json::reader::infer_json_schema_from_iterator;
 use headwater_core::model::{Format, ReadOptions};
 use serde_json::{Value, json};
 
+use super::folders::type_of;
 use super::records::Cutter;
+use super::sample::Sample;
 use super::unwrap::unwrapped_sample;
+use super::whole::binary_file_schema;
+use crate::align::{fits, merged};
 use crate::engine::{arrow_schema, storable_schema};
 use crate::error::{LakeError, Result};
 
@@ -22,19 +26,31 @@ const SAMPLE_LINES: usize = 10_000;
 ///
 /// # Errors
 /// `Invalid` when a hint's type isn't known or the sample has no column.
-pub fn infer_schema(sample: &[u8], read: &ReadOptions) -> Result<SchemaRef> {
+pub fn infer_schema(sample: &Sample, read: &ReadOptions) -> Result<SchemaRef> {
     let inferred = match &read.format {
-        Format::Json => match read.envelope {
-            Some(envelope) => infer_json(&unwrapped_sample(envelope, sample)),
-            None => infer_json(sample),
+        Format::Json | Format::JsonDocument => match read.envelope {
+            Some(envelope) => {
+                let unwrapped = sample.texts.iter().map(|text| unwrapped_sample(envelope, text));
+                infer_json(&unwrapped.collect::<Vec<_>>(), &Format::Json)
+            }
+            None => infer_json(&sample.texts, &read.format),
         },
-        Format::Csv(options) => infer_csv(sample, options),
+        Format::Csv(options) => {
+            let each = sample.texts.iter().map(|text| infer_csv(text, options));
+            each.reduce(|known, more| widest(&known, &more)).unwrap_or_else(Schema::empty)
+        }
         Format::Raw => Schema::new(vec![Field::new("body", DataType::Binary, true)]),
+        Format::Text => Schema::new(vec![Field::new("value", DataType::Utf8, true)]),
+        Format::BinaryFile => binary_file_schema().as_ref().clone(),
+        Format::Parquet | Format::Avro => infer_columns(&sample.columns),
     };
+    let learned = sample.columns.iter().filter(|_| read.format.is_untyped());
+    let inferred = learned.fold(Arc::new(inferred), |known, more| merged(&known, more));
+    let inferred = with_folders(inferred.as_ref().clone(), sample);
     let hints = arrow_schema(&read.schema_hints)?;
     let field = |field: &Arc<Field>| {
         let hinted = hints.field_with_name(field.name()).ok().map(|hint| hint.data_type().clone());
-        let text = !read.infer_column_types && read.format != Format::Raw;
+        let text = !read.infer_column_types && read.format.is_untyped();
         let data_type = hinted.unwrap_or_else(|| if text { DataType::Utf8 } else { field.data_type().clone() });
         Field::new(field.name(), data_type, true)
     };
@@ -55,12 +71,66 @@ pub fn infer_schema(sample: &[u8], read: &ReadOptions) -> Result<SchemaRef> {
     Ok(storable_schema(&Arc::new(Schema::new(fields))))
 }
 
-fn infer_json(sample: &[u8]) -> Schema {
-    let (records, _) = Cutter::new(&Format::Json, sample.len()).cut(sample, true);
-    let sound = records.iter().filter(|record| record.fault.is_none()).take(SAMPLE_LINES);
-    let values: Vec<Value> =
-        sound.filter_map(|record| serde_json::from_slice(&sample[record.range.clone()]).ok()).collect();
-    infer_json_schema_from_iterator(values.iter().map(Ok)).unwrap_or_else(|_| infer_each(&values))
+/// The columns of all files, each in the widest type that one of them gives it.
+fn infer_columns(files: &[SchemaRef]) -> Schema {
+    let mut fields: Vec<Field> = Vec::new();
+    for field in files.iter().flat_map(|schema| schema.fields()) {
+        match fields.iter_mut().find(|known| known.name().eq_ignore_ascii_case(field.name())) {
+            Some(known) if fits(known.data_type(), field.data_type()) => {
+                *known = known.clone().with_data_type(field.data_type().clone());
+            }
+            Some(_) => {}
+            None => fields.push(field.as_ref().clone()),
+        }
+    }
+    Schema::new(fields)
+}
+
+/// The columns that folders name take the place of those in the files.
+fn with_folders(inferred: Schema, sample: &Sample) -> Schema {
+    if sample.folders.is_empty() || inferred.fields().is_empty() {
+        return inferred;
+    }
+    let is_folder = |field: &Field| sample.folders.keys().any(|name| name.eq_ignore_ascii_case(field.name()));
+    let own = inferred.fields().iter().filter(|field| !is_folder(field)).map(|field| field.as_ref().clone());
+    let folders =
+        sample.folders.iter().map(|(name, values)| Field::new(name, type_of(values.iter().map(String::as_str)), true));
+    Schema::new(own.chain(folders).collect::<Vec<_>>())
+}
+
+/// The columns of two texts of CSV, each in a type that both give values of.
+fn widest(known: &Schema, more: &Schema) -> Schema {
+    let mut fields: Vec<Field> = known.fields().iter().map(|field| field.as_ref().clone()).collect();
+    for field in more.fields() {
+        match fields.iter_mut().find(|known| known.name() == field.name()) {
+            Some(known) => {
+                let data_type = match (known.data_type(), field.data_type()) {
+                    (one, other) if one == other => one.clone(),
+                    (DataType::Null, one) | (one, DataType::Null) => one.clone(),
+                    (DataType::Int64, DataType::Float64) | (DataType::Float64, DataType::Int64) => DataType::Float64,
+                    _ => DataType::Utf8,
+                };
+                *known = known.clone().with_data_type(data_type);
+            }
+            None => fields.push(field.as_ref().clone()),
+        }
+    }
+    Schema::new(fields)
+}
+
+fn infer_json(texts: &[Vec<u8>], format: &Format) -> Schema {
+    let mut values: Vec<Value> = Vec::new();
+    for text in texts {
+        let (records, _) = Cutter::new(format, text.len()).cut(text, true);
+        let sound = records.iter().filter(|record| record.fault.is_none()).take(SAMPLE_LINES - values.len());
+        values.extend(sound.filter_map(|record| serde_json::from_slice(&text[record.range.clone()]).ok()));
+    }
+    infer_values(&values)
+}
+
+/// The columns of objects, those of each by name.
+pub(super) fn infer_values(objects: &[Value]) -> Schema {
+    infer_json_schema_from_iterator(objects.iter().map(Ok)).unwrap_or_else(|_| infer_each(objects))
 }
 
 /// The columns of objects some of which contradict each other: a column that does is text.
@@ -79,7 +149,7 @@ fn infer_each(objects: &[Value]) -> Schema {
     Schema::new(names.into_iter().map(alone).collect::<Vec<_>>())
 }
 
-fn infer_csv(sample: &[u8], options: &headwater_core::model::CsvOptions) -> Schema {
+pub(super) fn infer_csv(sample: &[u8], options: &headwater_core::model::CsvOptions) -> Schema {
     let mut format = arrow::csv::reader::Format::default()
         .with_header(options.header)
         .with_delimiter(options.separator)

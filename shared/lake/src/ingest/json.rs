@@ -51,6 +51,22 @@ pub(super) fn json_shape(record: &[u8]) -> Shape {
     Shape::fault("the JSON object doesn't end")
 }
 
+/// The length of the object that a text begins with, if it ends in it.
+pub(super) fn object_length(text: &[u8]) -> Option<usize> {
+    let (mut depth, mut at) = (0_usize, 0);
+    while at < text.len() {
+        match text[at] {
+            b'"' => at = string_end(text, at + 1),
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' if depth <= 1 => return Some(at + 1),
+            b'}' | b']' => depth -= 1,
+            _ => {}
+        }
+        at += 1;
+    }
+    None
+}
+
 /// The quote that ends a string, or the end of the text.
 fn string_end(record: &[u8], start: usize) -> usize {
     let mut at = start;

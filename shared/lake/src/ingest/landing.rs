@@ -1,7 +1,9 @@
 //! The folder or bucket in which files arrive: what is in it, or what a notice says arrived.
 
+use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt};
 use globset::GlobMatcher;
+use headwater_core::model::FileOptions;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt};
 
@@ -19,18 +21,22 @@ pub struct Landing {
     path: String,
     glob: Option<GlobMatcher>,
     filter: Option<GlobMatcher>,
+    after: Option<DateTime<Utc>>,
+    before: Option<DateTime<Utc>>,
 }
 
 impl Landing {
-    /// Of a path or URL, which may end in a glob; `filter` is a glob of names.
+    /// Of a path or URL, which may end in a glob; only those files that the options want.
     ///
     /// # Errors
     /// `Invalid` for a glob that can't be read, and for a folder that isn't there.
-    pub fn open(path: &str, filter: Option<&str>) -> Result<Self> {
+    pub fn open(path: &str, options: &FileOptions) -> Result<Self> {
         let (root, glob) = split_glob(path);
         let storage = Storage::existing(root)?;
+        let filter = options.path_glob_filter.as_deref();
         let (glob, filter) = (glob.map(matcher).transpose()?, filter.map(matcher).transpose()?);
-        Ok(Self { storage, path: path.to_owned(), glob, filter })
+        let (after, before) = (options.modified_after, options.modified_before);
+        Ok(Self { storage, path: path.to_owned(), glob, filter, after, before })
     }
 
     /// Where it is.
@@ -87,12 +93,24 @@ impl Landing {
     }
 
     fn found(&self, object: ObjectMeta) -> Option<FoundFile> {
-        self.is_wanted(&object.location).then(|| FoundFile {
+        let is_in_time = self.after.is_none_or(|after| object.last_modified > after)
+            && self.before.is_none_or(|before| object.last_modified < before);
+        (is_in_time && self.is_wanted(&object.location)).then(|| FoundFile {
+            folders: self.folders(&object.location),
             path: self.storage.object_url(&object.location).to_string(),
             location: object.location,
             size: object.size,
             modified: object.last_modified,
+            etag: object.e_tag,
         })
+    }
+
+    /// What the names of folders say of a file: `name=value`.
+    fn folders(&self, location: &Path) -> Vec<(String, Option<String>)> {
+        let parts = location.prefix_match(&self.storage.location("")).into_iter().flatten();
+        let parts: Vec<String> = parts.map(|part| part.as_ref().to_owned()).collect();
+        let folders = &parts[..parts.len().saturating_sub(1)];
+        folders.iter().filter_map(|folder| pair(folder)).collect()
     }
 
     fn is_wanted(&self, location: &Path) -> bool {
@@ -103,6 +121,13 @@ impl Landing {
             && self.glob.as_ref().is_none_or(|glob| glob.is_match(below.join("/")))
             && self.filter.as_ref().is_none_or(|filter| filter.is_match(name))
     }
+}
+
+/// `name=value` of a folder of Hive's, whose value may be NULL.
+fn pair(folder: &str) -> Option<(String, Option<String>)> {
+    let (name, value) = folder.split_once('=').filter(|(name, _)| !name.is_empty())?;
+    let plain = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+    Some((plain(name), (value != "__HIVE_DEFAULT_PARTITION__").then(|| plain(value))))
 }
 
 /// The bucket or container: Azure's URLs name it before the account, `<container>@<account>…`, or alone.

@@ -14,6 +14,7 @@ use super::decode::Decoder;
 use super::files::BYTE_ORDER_MARK;
 use super::json::json_shape;
 use super::records::{Cutter, Record, record};
+use super::sample::Sample;
 use super::{BadRecord, DecodeLimits, Origin};
 use crate::error::{LakeError, Result};
 
@@ -39,7 +40,8 @@ pub fn message_schema(columns: &SchemaRef) -> SchemaRef {
 /// a first line that names no column is a record.
 ///
 /// # Errors
-/// `Internal` only: what can't be decoded is returned.
+/// [`LakeError::NewColumns`] where fields without a column are to be told; `Internal` otherwise: what can't be decoded
+/// is returned.
 pub fn decode_messages(
     messages: &[Message],
     source: &str,
@@ -65,11 +67,14 @@ pub fn decode_messages(
             bad.push(bad_record(message, source, 1, "the message is empty".into(), &message.body));
         }
         let moved = |record: Record| Record { range: record.range.start + offset..record.range.end + offset, ..record };
-        groups.add(&text, found.into_iter().map(moved).collect(), (&read.format, columns));
+        groups.add(&text, found.into_iter().map(moved).collect(), (read, columns))?;
     }
     let (mut batches, mut owners) = (Vec::new(), Vec::new());
     for (decoder, records) in groups.0.into_values() {
-        let bulk = decoder.within(read.envelope).decode(&text, records, limits.record_bytes)?;
+        let bulk = match &read.rescued_column {
+            Some(column) => decoder.decode_rescuing(&text, records, limits.record_bytes, column)?,
+            None => decoder.decode(&text, records, limits.record_bytes)?,
+        };
         let owner = |index: usize| starts.partition_point(|start| *start <= bulk.records[index].range.start) - 1;
         bad.extend(bulk.bad.into_iter().map(|(index, reason)| {
             let record = &bulk.records[index];
@@ -90,28 +95,36 @@ struct Groups(BTreeMap<Vec<u8>, (Decoder, Vec<Record>)>);
 
 impl Groups {
     /// Adds the records of a message, its header taken off.
-    fn add(&mut self, text: &[u8], mut records: Vec<Record>, (format, columns): (&Format, &SchemaRef)) {
-        let header = match (format, records.first()) {
-            (Format::Csv(CsvOptions { header: true, .. }), Some(first)) => &text[first.range.clone()],
-            _ => &[],
+    fn add(
+        &mut self,
+        text: &[u8],
+        mut records: Vec<Record>,
+        (read, columns): (&ReadOptions, &SchemaRef),
+    ) -> Result<()> {
+        let (header, sample): (&[u8], &[u8]) = match (&read.format, records.first(), records.last()) {
+            (Format::Csv(CsvOptions { header: true, .. }), Some(first), Some(last)) => {
+                (&text[first.range.clone()], &text[first.range.start..last.range.end])
+            }
+            _ => (&[], &[]),
         };
         if let Some((_, same)) = self.0.get_mut(header).filter(|_| !header.is_empty()) {
             same.extend(records.drain(1..));
-            return;
+            return Ok(());
         }
-        match Decoder::with_header(format, columns, header) {
+        match Decoder::with_header(read, columns, (header, sample), None)? {
             Some(decoder) => drop(self.0.insert(header.to_vec(), (decoder, records.split_off(1)))),
             None => {
-                let group = self.0.entry(Vec::new()).or_insert_with(|| (Decoder::new(format, columns), Vec::new()));
-                group.1.append(&mut records);
+                let new = || (Decoder::new(read, columns, None), Vec::new());
+                self.0.entry(Vec::new()).or_insert_with(new).1.append(&mut records);
             }
         }
+        Ok(())
     }
 }
 
 /// The records of a body: a JSON object over any number of lines, or one record a line.
 fn body_records(body: &[u8], format: &Format, record_bytes: usize) -> Vec<Record> {
-    let is_one = *format == Format::Json && json_shape(body).fault.is_none();
+    let is_one = matches!(format, Format::Json | Format::JsonDocument) && json_shape(body).fault.is_none();
     if is_one {
         return record(body, 0..body.len(), 1, format).into_iter().collect();
     }
@@ -120,13 +133,8 @@ fn body_records(body: &[u8], format: &Format, record_bytes: usize) -> Vec<Record
 
 /// Bodies to infer a schema from.
 #[must_use]
-pub fn sample_messages(messages: &[Message]) -> Vec<u8> {
-    let mut sample = Vec::new();
-    for message in messages.iter().take(1_000) {
-        sample.extend_from_slice(&message.body);
-        sample.push(b'\n');
-    }
-    sample
+pub fn sample_messages(messages: &[Message]) -> Sample {
+    Sample::of_texts(messages.iter().take(1_000).map(|message| message.body.to_vec()).collect())
 }
 
 fn with_metadata(

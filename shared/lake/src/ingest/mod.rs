@@ -3,21 +3,35 @@
 //! A text is cut into records, each checked to be one whole record, and records are decoded in bulk.
 //! Where that fails, the bulk is halved until the bad records stand alone: they go verbatim to
 //! quarantine with the reason and the position, and the others are decoded as if they weren't there.
+//!
+//! A file of columns (Parquet, Avro) has no records that could be told from damage around them: it is
+//! decoded whole or is one bad record, while rows whose values don't fit go to quarantine one by one.
 
+mod avro;
+mod compression;
 mod decode;
 mod files;
+mod folders;
 mod infer;
 mod json;
 mod landing;
 mod messages;
+mod parquet;
+mod plain;
+mod ranges;
 mod records;
+mod rescue;
+mod sample;
 mod side;
+mod unknown;
 mod unwrap;
+mod whole;
 
-pub use files::{FileDecoder, FoundFile, file_schema, read_sample};
+pub use files::{FileDecoder, FoundFile, file_schema};
 pub use infer::infer_schema;
 pub use landing::Landing;
 pub use messages::{decode_messages, message_schema, sample_messages};
+pub use sample::{Sample, read_sample};
 pub(crate) use side::{HEADWATER, RAW_FIELDS, misfit_rows};
 pub use side::{SideContext, bad_records, side_rows, side_schema};
 

@@ -1,6 +1,6 @@
 //! Cuts text into records, whatever pieces the text comes in.
 //!
-//! A JSON record is a line. A CSV record may go over several lines inside of quotes; one whose quote
+//! A JSON record is a line; in a JSON document it is an object, wherever lines end. A CSV record may go over several lines inside of quotes; one whose quote
 //! isn't closed within the limit of a record's size is no record: its lines are, each by itself, so
 //! that a stray quote doesn't swallow what follows. Cutting takes time linear in the text.
 
@@ -9,7 +9,7 @@ use std::ops::Range;
 use headwater_core::model::{CsvOptions, Format};
 use memchr::{memchr, memchr_iter};
 
-use super::json::{Shape, json_shape};
+use super::json::{Shape, json_shape, object_length};
 
 /// A record in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub(super) struct Cutter<'a> {
 enum End {
     /// Before the line's end that stands here.
     At(usize),
+    /// Here, and what follows is the next.
+    After(usize),
     /// Not in this text, which is too short to tell.
     Beyond,
     /// Nowhere: its quote isn't closed.
@@ -67,8 +69,21 @@ impl<'a> Cutter<'a> {
                 at = self.skip(text, at);
                 continue;
             }
+            if *self.format == Format::JsonDocument {
+                let gap = document_gap(&text[at..]);
+                self.line += memchr_iter(b'\n', &text[at..at + gap]).count() as u64;
+                at += gap;
+                if at == text.len() {
+                    break;
+                }
+            }
             match self.next_end(&text[at..], is_last) {
                 End::Beyond => break,
+                End::After(length) => {
+                    records.extend(record(text, at..at + length, self.line, self.format));
+                    self.line += memchr_iter(b'\n', &text[at..at + length]).count() as u64;
+                    at += length;
+                }
                 End::At(length) => {
                     records.extend(record(text, at..at + length, self.line, self.format));
                     let lines = memchr_iter(b'\n', &text[at..at + length]).count();
@@ -102,12 +117,28 @@ impl<'a> Cutter<'a> {
     fn next_end(&self, text: &[u8], is_last: bool) -> End {
         match self.format {
             Format::Csv(options) if self.by_lines == 0 => self.quoted_end(text, options, is_last),
-            Format::Csv(_) | Format::Json | Format::Raw => match memchr(b'\n', text) {
+            Format::JsonDocument => self.object_end(text, is_last),
+            _ => match memchr(b'\n', text) {
                 Some(end) => End::At(end),
                 None if self.is_too_large(text) => End::TooLarge,
                 None if is_last => End::At(text.len()),
                 None => End::Beyond,
             },
+        }
+    }
+
+    /// The end of the object at the beginning of a text, or of the line where there is none.
+    fn object_end(&self, text: &[u8], is_last: bool) -> End {
+        let near = &text[..text.len().min(self.limit.saturating_add(2))];
+        let end = match near.first() {
+            Some(b'{') => object_length(near),
+            _ => memchr(b'\n', near),
+        };
+        match end {
+            Some(length) => End::After(length),
+            None if self.is_too_large(text) => End::TooLarge,
+            None if is_last => End::After(text.len()),
+            None => End::Beyond,
         }
     }
 
@@ -152,8 +183,8 @@ pub(super) fn record(text: &[u8], mut range: Range<usize>, line: u64, format: &F
     }
     let bytes = &text[range.clone()];
     let shape = match format {
-        Format::Json if bytes.trim_ascii().is_empty() => return None,
-        Format::Json => json_shape(bytes),
+        Format::Json | Format::JsonDocument if bytes.trim_ascii().is_empty() => return None,
+        Format::Json | Format::JsonDocument => json_shape(bytes),
         Format::Csv(options) if bytes.is_empty() || options.comment.is_some_and(|mark| bytes[0] == mark) => {
             return None;
         }
@@ -161,9 +192,15 @@ pub(super) fn record(text: &[u8], mut range: Range<usize>, line: u64, format: &F
             let is_open = memchr(options.quote, bytes).is_some() && is_open(bytes, options);
             Shape { fault: is_open.then_some("a quoted field isn't closed"), has_fraction: false }
         }
-        Format::Raw => Shape::default(),
+        Format::Text | Format::Raw | Format::Parquet | Format::Avro | Format::BinaryFile => Shape::default(),
     };
     Some(Record { range, line, fault: shape.fault, has_fraction: shape.has_fraction })
+}
+
+/// The bytes of a JSON document between two objects.
+fn document_gap(text: &[u8]) -> usize {
+    let is_between = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'[' | b']' | b',');
+    text.iter().position(|byte| !is_between(byte)).unwrap_or(text.len())
 }
 
 fn is_open(record: &[u8], options: &CsvOptions) -> bool {

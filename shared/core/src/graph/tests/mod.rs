@@ -77,16 +77,7 @@ fn query(sql: &str) -> Query {
 }
 
 fn source(parts: &[&str]) -> RelationSource {
-    let read = || ReadOptions {
-        envelope: None,
-        format: Format::Json,
-        schema: Vec::new(),
-        schema_hints: Vec::new(),
-        infer_column_types: true,
-        max_files: None,
-        max_bytes: None,
-        path_glob_filter: None,
-    };
+    let read = || ReadOptions::new(Format::Json);
     match parts {
         ["stream", name] => RelationSource::TableStream {
             dataset: DatasetName::new(name),

@@ -43,11 +43,25 @@ CREATE MATERIALIZED VIEW m COMMENT 'nothing';
 -- case: a misspelt option
 CREATE STREAMING TABLE t AS SELECT * FROM STREAM read_files('x', fromat => 'json');
 -- case: an option that isn't executed
-CREATE STREAMING TABLE t AS SELECT * FROM STREAM read_files('x', format => 'json', rescuedDataColumn => '_rescued_data');
+CREATE STREAMING TABLE t AS SELECT * FROM STREAM read_files('x', format => 'json', primitivesAsString => true);
 -- case: two wrong options at once
 CREATE STREAMING TABLE t AS SELECT * FROM STREAM read_files('x', format => 'jsn', header => 'maybe');
 -- case: a format that isn't read
-CREATE STREAMING TABLE t AS SELECT * FROM STREAM read_files('x', format => 'parquet');
+CREATE STREAMING TABLE t AS SELECT * FROM STREAM read_files('x', format => 'orc');
+-- case: options of files that contradict themselves
+CREATE STREAMING TABLE a AS SELECT * FROM STREAM read_files('x', format => 'json', cleanSource => 'MOVE');
+CREATE STREAMING TABLE b AS SELECT * FROM STREAM read_files('x', format => 'json', cleanSource => 'DELETE', cleanSource.retentionDuration => '1 hour');
+CREATE STREAMING TABLE c AS SELECT * FROM STREAM read_files('x', format => 'json', schema => 'n INT', schemaEvolutionMode => 'addNewColumns');
+CREATE STREAMING TABLE d AS SELECT * FROM STREAM read_files('x', format => 'text', rescuedDataColumn => 'r');
+CREATE STREAMING TABLE e AS SELECT * FROM STREAM read_files('x', format => 'json', cleanSource.moveDestination => 'y');
+-- case: values that options of files don't take
+CREATE STREAMING TABLE a AS SELECT * FROM STREAM read_files('x', format => 'json', schemaEvolutionMode => 'addNewColumn', cleanSource => 'BURN', modifiedAfter => 'noon', maxBytesPerTrigger => '0', backfillInterval => '1 month');
+-- case: a mode that isn't executed
+CREATE STREAMING TABLE a AS SELECT * FROM STREAM read_files('x', format => 'json', schemaEvolutionMode => 'addNewColumnsWithTypeWidening');
+-- case: an option of files for messages
+CREATE STREAMING TABLE a AS SELECT * FROM STREAM read_events('x', format => 'json', pathGlobFilter => '*.json');
+-- case: a format of files for messages
+CREATE STREAMING TABLE a AS SELECT * FROM STREAM read_events('x', format => 'avro');
 -- case: no format
 CREATE STREAMING TABLE t AS SELECT * FROM STREAM read_files('x');
 -- case: a bad schema

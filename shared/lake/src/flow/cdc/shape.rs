@@ -9,9 +9,9 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use headwater_core::cdc::{DELETED, END_AT, GIVEN, SEQUENCE, START_AT, TRUNCATED};
 use headwater_core::model::{AutoCdc, Dataset, StoredAs};
 
+use crate::align::{fits, merged};
 use crate::error::{LakeError, Result};
 use crate::flow::outlet::TablePlan;
-use crate::flow::target::{fits, merged};
 use crate::table::Table;
 
 /// When a change was put into the side table.

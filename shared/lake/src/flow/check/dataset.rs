@@ -10,10 +10,10 @@ use headwater_core::sql::{place_of_column, place_of_name};
 
 use super::faults::faults;
 use super::{Check, Columns, definition_of, ok, refused};
+use crate::align::{fits, joined};
 use crate::engine::{self, arrow_schema, sql_name as sql};
 use crate::error::LakeError;
 use crate::flow::dedup::column;
-use crate::flow::target::fits;
 
 /// The columns that a table has before a flow writes to it.
 #[derive(Debug, Clone, Copy)]
@@ -47,7 +47,7 @@ pub(super) fn misfits(
     let Some(before) = before else { return found };
     for field in wanted.fields() {
         let Ok(old) = before.columns.field_with_name(field.name()) else { continue };
-        if !fits(field.data_type(), old.data_type()) {
+        if joined(old.data_type(), field.data_type()).is_none() {
             let finding = match before.rebuild {
                 Some(rebuild) => changed(dataset, (field, old), rebuild),
                 None => disagreement(flow, field, old),

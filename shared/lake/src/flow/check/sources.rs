@@ -5,14 +5,15 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use headwater_core::check::unknown_source;
 use headwater_core::diagnostic::Diagnostic;
-use headwater_core::model::{Format, ReadOptions, Relation, RelationSource};
+use headwater_core::model::{ReadOptions, Relation, RelationSource};
 use headwater_core::name::DatasetName;
 
 use super::{Check, Columns, refused};
 use crate::error::Result;
 use crate::flow::FlowRun;
+use crate::flow::state::files_state_schema;
 use crate::flow::target::Pinned;
-use crate::ingest::{file_schema, message_schema, side_schema};
+use crate::ingest::{Sample, file_schema, message_schema, side_schema};
 use crate::table::Table;
 
 /// What is known of a relation.
@@ -59,6 +60,9 @@ impl Check<'_> {
         if let Some(columns) = self.columns.get(name) {
             return columns.clone();
         }
+        if name.is_files_state() {
+            return Some(Columns { schema: files_state_schema(), are_typed: true });
+        }
         let main = self.columns.get(&name.main()?)?.as_ref()?;
         Some(Columns { schema: side_schema(&main.schema), are_typed: main.are_typed })
     }
@@ -84,7 +88,7 @@ fn messages(
         let why = format!("messages of `{source}` have no schema, and none was landed yet");
         return Ok(Source::Unknown(unknown_source(&run.flow.target, &why, relation)));
     }
-    let (columns, _) = run.source_columns(main, read, &[])?;
+    let (columns, _) = run.source_columns(main, read, &Sample::default())?;
     Ok(Source::Known(KnownSource { columns: message_schema(&columns), are_typed: true, may_grow: !is_given(read) }))
 }
 
@@ -95,7 +99,7 @@ async fn files(
     (main, stream): (Option<&Table>, bool),
 ) -> Result<Source> {
     if is_given(read) {
-        let (columns, _) = run.source_columns(main, read, &[])?;
+        let (columns, _) = run.source_columns(main, read, &Sample::default())?;
         return Ok(Source::Known(KnownSource { columns: file_schema(&columns), are_typed: true, may_grow: false }));
     }
     let sample = match sample(run, (path, read), main, stream).await {
@@ -121,18 +125,18 @@ async fn sample(
     (path, read): (&str, &ReadOptions),
     main: Option<&Table>,
     stream: bool,
-) -> Result<Vec<u8>> {
+) -> Result<Sample> {
     if !stream {
         return run.sample_all(path, read).await;
     }
     let pinned = Pinned { main: main.cloned(), ..Pinned::default() };
     match run.all_waiting(path, read, &pinned).await? {
         Some(waiting) => run.sample(&waiting, read).await,
-        None if run.remembered_columns(main).is_some() => Ok(Vec::new()),
+        None if run.remembered_columns(main).is_some() => Ok(Sample::default()),
         None => run.sample_all(path, read).await,
     }
 }
 
 fn is_given(read: &ReadOptions) -> bool {
-    !read.schema.is_empty() || read.format == Format::Raw
+    !read.schema.is_empty() || read.format.has_fixed_columns()
 }

@@ -16,9 +16,10 @@ use super::rows::{Candidates, ROW, positions, with_row};
 use super::texts_of;
 use crate::error::{LakeError, Result};
 use crate::flow::FlowRun;
+use crate::flow::messages::Decoded;
 use crate::flow::relations::register_source;
 use crate::flow::target::Pinned;
-use crate::ingest::{HEADWATER, decode_messages, sample_messages};
+use crate::ingest::HEADWATER;
 use crate::ledger::{LedgerColumn, leaf};
 
 impl FlowRun<'_> {
@@ -58,9 +59,10 @@ impl FlowRun<'_> {
         if has_header(read) {
             return Ok(Err("the header that names its columns isn't kept with it: send it again".into()));
         }
+        let read = &as_kept(read);
         let messages = messages_of(rows, at);
-        let (columns, _) = self.source_columns(pinned.main.as_ref(), read, &sample_messages(&messages))?;
-        let (decoded, bad) = decode_messages(&messages, "", read, &columns, self.decode_limits())?;
+        let Decoded { columns, rows: decoded, bad, .. } =
+            self.decoded_messages(pinned.main.as_ref(), (&messages, ""), read)?;
         let mut failed: BTreeMap<u32, Vec<String>> = BTreeMap::new();
         for record in bad {
             let position = record.position.split(':').next().and_then(|id| id.parse().ok()).unwrap_or_default();
@@ -121,6 +123,14 @@ fn read_of(flow: &Flow) -> Option<&ReadOptions> {
     match &flow.stream()?.source {
         RelationSource::Events { read, .. } | RelationSource::Files { read, .. } => Some(read),
         RelationSource::Table(_) | RelationSource::TableStream { .. } => None,
+    }
+}
+
+/// How what was kept of records is decoded: of rows of files of columns, it is JSON.
+fn as_kept(read: &ReadOptions) -> ReadOptions {
+    match read.format {
+        Format::Parquet | Format::Avro | Format::BinaryFile => ReadOptions { format: Format::Json, ..read.clone() },
+        Format::Json | Format::JsonDocument | Format::Csv(_) | Format::Text | Format::Raw => read.clone(),
     }
 }
 

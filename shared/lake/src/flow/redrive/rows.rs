@@ -11,14 +11,14 @@ use headwater_core::model::{FlowKind, RelationSource, Violation};
 use headwater_core::provenance::METADATA;
 
 use super::{RETURNED, Redrive, texts_of};
-use crate::align::align;
+use crate::align::{align, merged};
 use crate::error::{LakeError, Result};
 use crate::flow::FlowRun;
 use crate::flow::dedup::Keys;
 use crate::flow::outlet::TablePlan;
 use crate::flow::rules::{Rule, Tally, judge};
 use crate::flow::stream::progress;
-use crate::flow::target::{Pinned, merged};
+use crate::flow::target::Pinned;
 use crate::ingest::HEADWATER;
 use crate::ledger::{LedgerColumn, held, leaf};
 

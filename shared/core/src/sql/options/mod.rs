@@ -1,5 +1,10 @@
 //! Options of `read_files`, `read_events` and `cloud_files`, by Auto Loader's names.
 
+mod evolution;
+mod files;
+
+use std::time::Duration;
+
 use sqlparser::ast::{
     BinaryOperator, ColumnDef, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Spanned, Value,
 };
@@ -14,7 +19,7 @@ use super::text::Text;
 use super::tokens::{range, too_deep, too_long};
 use crate::diagnostic::{Diagnostic, SourceFile, Span};
 use crate::envelope::Envelope;
-use crate::model::{Column, CsvOptions, Format, ReadOptions};
+use crate::model::{Column, CsvOptions, Evolution, Format, ReadOptions};
 
 /// A table function's call as a source; all that is wrong with it at once.
 pub(super) fn read_call(
@@ -34,10 +39,15 @@ pub(super) fn read_call(
     };
     let mut options = Options {
         span: span.clone(),
-        read: defaults(name),
+        read: ReadOptions { infer_column_types: name != "cloud_files", ..ReadOptions::new(Format::Raw) },
+        is_of_files: name != "read_events",
+        evolution: None,
+        retention: None,
+        destination: None,
         found: Vec::new(),
         given: Vec::new(),
         csv: CsvOptions::default(),
+        multi_line: false,
         format: None,
     };
     if name == "cloud_files" {
@@ -99,19 +109,6 @@ fn column(definition: ColumnDef) -> Column {
     Column { name: definition.name.value, data_type: definition.data_type, not_null, comment }
 }
 
-fn defaults(name: &str) -> ReadOptions {
-    ReadOptions {
-        format: if name == "read_events" { Format::Raw } else { Format::Json },
-        envelope: None,
-        schema: Vec::new(),
-        schema_hints: Vec::new(),
-        infer_column_types: name != "cloud_files",
-        max_files: None,
-        max_bytes: None,
-        path_glob_filter: None,
-    }
-}
-
 struct Options {
     /// Where the option that is read stands; the call, before and after them.
     span: Span,
@@ -120,8 +117,19 @@ struct Options {
     /// Names so far, in lower case.
     given: Vec<String>,
     csv: CsvOptions,
+    multi_line: bool,
     format: Option<(String, Span)>,
+    /// Whether files are read, rather than messages.
+    is_of_files: bool,
+    evolution: Option<Evolution>,
+    /// Of `cleanSource`.
+    retention: Option<Duration>,
+    /// Of `cleanSource`.
+    destination: Option<String>,
 }
+
+/// Formats of files.
+const FILE_FORMATS: &str = "json, csv, parquet, avro, text or binaryFile";
 
 impl Options {
     fn set(&mut self, key: &str, value: &str, span: &Span) {
@@ -146,19 +154,10 @@ impl Options {
             "escape" => self.csv.escape = self.byte(name, value),
             "comment" => self.csv.comment = self.byte(name, value),
             "nullvalue" => value.clone_into(&mut self.csv.null_value),
-            "maxfilespertrigger" => {
-                self.read.max_files = self.number(name, value).and_then(|files| usize::try_from(files).ok())
-            }
-            "maxbytespertrigger" => self.read.max_bytes = self.number(name, value),
-            "pathglobfilter" => self.read.path_glob_filter = Some(value.to_owned()),
-            "includeexistingfiles" => self.only(name, value, "true", "every file of the folder is read, each once"),
-            "multiline" => self.only(name, value, "false", "write one record a line"),
-            "schemaevolutionmode" => self.only(
-                name,
-                value,
-                "addNewColumns",
-                "new columns of inferred schemas are added; give a `schema` to leave them out",
-            ),
+            "multiline" => self.multi_line = self.boolean(name, value),
+            "schemaevolutionmode" => self.evolution = self.evolution(name, value),
+            "rescueddatacolumn" => self.read.rescued_column = Some(value.to_owned()),
+            _ if self.set_of_files(&lower, name, value) => {}
             _ => self.unknown(name),
         }
     }
@@ -177,26 +176,38 @@ impl Options {
         if let Some((_, span)) = &format {
             span.clone_into(&mut self.span);
         }
+        let known = if name == "read_events" { "json, csv, text or raw" } else { FILE_FORMATS };
         match format.as_ref().map(|(format, _)| format.as_str()) {
+            Some("json") if self.multi_line => self.read.format = Format::JsonDocument,
             Some("json") => self.read.format = Format::Json,
             Some("csv") => self.read.format = Format::Csv(self.csv.clone()),
+            Some("text") => self.read.format = Format::Text,
             Some("raw" | "binary") if name == "read_events" => self.read.format = Format::Raw,
-            Some(format @ ("parquet" | "avro" | "text" | "binaryfile" | "xml" | "orc")) => {
-                let message = format!("format `{format}` isn't read yet");
-                self.fail("UNSUPPORTED_FORMAT", message, "use json or csv");
+            Some("parquet") if name != "read_events" => self.read.format = Format::Parquet,
+            Some("avro") if name != "read_events" => self.read.format = Format::Avro,
+            Some("binaryfile") if name != "read_events" => self.read.format = Format::BinaryFile,
+            Some(format @ ("parquet" | "avro" | "binaryfile" | "xml" | "orc")) => {
+                let message = format!("format `{format}` isn't read here");
+                self.fail("UNSUPPORTED_FORMAT", message, &format!("use {known}"));
             }
             Some(format) => {
                 let message = format!("there is no format `{format}`");
-                self.fail("UNSUPPORTED_FORMAT", message, "use json or csv");
+                self.fail("UNSUPPORTED_FORMAT", message, &format!("use {known}"));
             }
             None if name == "read_events" => self.read.format = Format::Raw,
             None => self.fail(
                 "MISSING_ARGUMENT",
                 "the files' format isn't given".into(),
-                "add format => 'json' or format => 'csv'",
+                &format!("add format => with one of {FILE_FORMATS}"),
             ),
         }
         self.unwrap();
+        self.settle_evolution();
+        self.settle_cleaning();
+        if self.read.format.has_fixed_columns() && !(self.read.schema.is_empty() && self.read.schema_hints.is_empty()) {
+            let message = "the columns of this format are fixed".to_owned();
+            self.fail("INVALID_OPTION", message, "leave schema and schemaHints out, and cast in the query");
+        }
         if self.found.is_empty() { Ok(self.read) } else { Err(self.found) }
     }
 
@@ -259,12 +270,6 @@ impl Options {
                 self.fail("INVALID_OPTION", format!("`{value}` is no value of `{name}`"), "write one ASCII character");
                 None
             }
-        }
-    }
-
-    fn only(&mut self, name: &str, value: &str, supported: &str, instead: &str) {
-        if !value.eq_ignore_ascii_case(supported) {
-            self.fail("UNSUPPORTED_OPTION", format!("`{name} => {value}` isn't executed"), instead);
         }
     }
 

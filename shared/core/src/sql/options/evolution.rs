@@ -1,0 +1,62 @@
+//! What becomes of fields that no column is known for.
+
+use super::Options;
+use crate::model::Evolution;
+
+/// Auto Loader's name of the column, which it has where it is asked for rescue without a name.
+const RESCUED: &str = "_rescued_data";
+
+/// Auto Loader's mode that changes the types of columns.
+const WIDENING: &str = "addNewColumnsWithTypeWidening";
+
+/// The modes by name.
+const MODES: [(&str, Evolution); 4] = [
+    ("addNewColumns", Evolution::AddNewColumns),
+    ("rescue", Evolution::Rescue),
+    ("failOnNewColumns", Evolution::FailOnNewColumns),
+    ("none", Evolution::None),
+];
+
+impl Options {
+    pub(super) fn evolution(&mut self, name: &str, value: &str) -> Option<Evolution> {
+        let mode = MODES.iter().find(|(mode, _)| mode.eq_ignore_ascii_case(value)).map(|(_, mode)| *mode);
+        if value.eq_ignore_ascii_case(WIDENING) {
+            let message = format!("`{name} => {value}` isn't executed");
+            let help =
+                "types don't widen, as few readers follow: use addNewColumns with rescuedDataColumn, or schemaHints";
+            self.fail("UNSUPPORTED_OPTION", message, help);
+        } else if mode.is_none() {
+            let message = format!("`{value}` is no value of `{name}`");
+            self.fail("INVALID_OPTION", message, &crate::nearest::did_you_mean(value, MODES.map(|(mode, _)| mode)));
+        }
+        mode
+    }
+
+    /// Columns that are inferred grow, and those that are given don't, unless it is said otherwise.
+    pub(super) fn settle_evolution(&mut self) {
+        let is_given = !self.read.schema.is_empty();
+        let default = if is_given { Evolution::None } else { Evolution::AddNewColumns };
+        self.read.evolution = self.evolution.unwrap_or(default);
+        match self.read.evolution {
+            Evolution::AddNewColumns if is_given => self.fail(
+                "INVALID_OPTION",
+                "columns can't be added to those that `schema` gives".into(),
+                "give schemaHints instead of schema, or leave schemaEvolutionMode out",
+            ),
+            Evolution::Rescue => drop(self.read.rescued_column.get_or_insert_with(|| RESCUED.to_owned())),
+            Evolution::AddNewColumns | Evolution::FailOnNewColumns | Evolution::None => {}
+        }
+        if self.read.envelope.is_some() && self.read.rescued_column.is_some() {
+            let message = "nothing is rescued from records in an envelope".to_owned();
+            self.fail(
+                "UNSUPPORTED_OPTION",
+                message,
+                "leave rescuedDataColumn out: what doesn't fit goes to quarantine",
+            );
+        }
+        if self.read.format.has_fixed_columns() && (self.read.rescued_column.is_some() || self.evolution.is_some()) {
+            let message = "the columns of this format are fixed".to_owned();
+            self.fail("INVALID_OPTION", message, "leave schemaEvolutionMode and rescuedDataColumn out");
+        }
+    }
+}

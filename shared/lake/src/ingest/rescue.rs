@@ -1,0 +1,173 @@
+//! Records with what has no column, or doesn't fit its own, put aside in a column of its own, as JSON.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use headwater_core::model::Format;
+use serde_json::value::RawValue;
+
+use super::decode::{Bulk, Decoder};
+use super::records::{Record, record};
+use crate::align::rescued;
+use crate::error::{LakeError, Result};
+
+/// A record in two: what is decoded, and what is rescued.
+struct Parts {
+    kept: BTreeMap<String, String>,
+    rest: BTreeMap<String, String>,
+}
+
+impl Decoder {
+    /// Decodes records into the columns and `column`, which takes the rest of each. A record that can't be read at
+    /// all is still a bad one.
+    pub(super) fn decode_rescuing(
+        &self,
+        text: &[u8],
+        records: Vec<Record>,
+        record_bytes: usize,
+        column: &str,
+    ) -> Result<Bulk> {
+        if let Some(rows) = self.all_at_once(text, &records, record_bytes)? {
+            let good = (0..records.len()).collect();
+            let rows = self.with_rest(rows, column, &vec![None; records.len()])?;
+            return Ok(Bulk { rows, records, good, bad: Vec::new() });
+        }
+        match &self.format {
+            Format::Csv(_) => self.rescue_text(text, records, record_bytes, column),
+            _ => self.rescue_json(text, records, record_bytes, column),
+        }
+    }
+
+    fn rescue_text(&self, text: &[u8], records: Vec<Record>, record_bytes: usize, column: &str) -> Result<Bulk> {
+        let bulk = self.of_text().decode(text, records, record_bytes)?;
+        let (rows, rest) = rescued(&bulk.rows, &self.output)?;
+        let rest: Vec<_> = rest.into_iter().map(|rest| rest.map(|rest| self.with_origin(rest))).collect();
+        Ok(Bulk { rows: self.with_rest(rows, column, &rest)?, ..bulk })
+    }
+
+    fn rescue_json(&self, text: &[u8], records: Vec<Record>, record_bytes: usize, column: &str) -> Result<Bulk> {
+        let decoder = self.taking_less();
+        let part = |record: &Record| {
+            let fits = record.fault.is_none() && record.range.len() <= record_bytes;
+            fits.then(|| parts(&text[record.range.clone()], self.output.fields())).flatten()
+        };
+        let mut parts: Vec<Option<Parts>> = records.iter().map(part).collect();
+        let mut bulk = decoder.decode_parts((text, &records), &parts, record_bytes)?;
+        if !bulk.bad.is_empty() {
+            for (index, _) in &bulk.bad {
+                if let Some(parts) = &mut parts[*index] {
+                    decoder.put_misfits_aside(parts, record_bytes)?;
+                }
+            }
+            bulk = decoder.decode_parts((text, &records), &parts, record_bytes)?;
+        }
+        let rest_of = |index: &usize| {
+            let parts = parts[*index].as_ref().filter(|parts| !parts.rest.is_empty())?;
+            Some(self.with_origin(object(&parts.rest)))
+        };
+        let rest: Vec<Option<String>> = bulk.good.iter().map(rest_of).collect();
+        Ok(Bulk { rows: self.with_rest(bulk.rows, column, &rest)?, records, good: bulk.good, bad: bulk.bad })
+    }
+
+    /// Decodes what is kept of records; those that can't be parted as they are.
+    fn decode_parts(
+        &self,
+        (text, records): (&[u8], &[Record]),
+        parts: &[Option<Parts>],
+        record_bytes: usize,
+    ) -> Result<Bulk> {
+        let mut kept = Vec::with_capacity(text.len());
+        let mut pieces = Vec::with_capacity(records.len());
+        for (whole, parts) in records.iter().zip(parts) {
+            let start = kept.len();
+            match parts {
+                Some(parts) => kept.extend_from_slice(object(&parts.kept).as_bytes()),
+                None => kept.extend_from_slice(&text[whole.range.clone()]),
+            }
+            let piece = Record { range: start..kept.len(), ..whole.clone() };
+            pieces.push(match parts {
+                Some(_) => record(&kept, piece.range.clone(), whole.line, &Format::Json).unwrap_or(piece),
+                None => piece,
+            });
+            kept.push(b'\n');
+        }
+        self.decode(&kept, pieces, record_bytes)
+    }
+
+    /// Takes those fields out that don't fit their columns, each tried by itself.
+    fn put_misfits_aside(&self, parts: &mut Parts, record_bytes: usize) -> Result<()> {
+        let mut misfits = Vec::new();
+        for (name, value) in &parts.kept {
+            let Some((_, field)) = self.output.fields().find(name) else { continue };
+            let alone = self.of_columns(&Arc::new(Schema::new(vec![Arc::clone(field)])));
+            let text = object(&BTreeMap::from([(name.clone(), value.clone())]));
+            let whole = record(text.as_bytes(), 0..text.len(), 1, &Format::Json);
+            let decoded = alone.decode(text.as_bytes(), whole.into_iter().collect(), record_bytes)?;
+            if !decoded.bad.is_empty() {
+                misfits.push(name.clone());
+            }
+        }
+        for name in misfits {
+            if let Some(value) = parts.kept.remove(&name) {
+                parts.rest.insert(name, value);
+            }
+        }
+        Ok(())
+    }
+
+    fn with_rest(&self, rows: RecordBatch, column: &str, rest: &[Option<String>]) -> Result<RecordBatch> {
+        let field = Arc::new(Field::new(column, DataType::Utf8, true));
+        let schema: SchemaRef =
+            Arc::new(Schema::new(self.output.fields().iter().cloned().chain([field]).collect::<Fields>()));
+        let rest: ArrayRef = Arc::new(rest.iter().map(Option::as_deref).collect::<StringArray>());
+        let columns = rows.columns().iter().cloned().chain([rest]).collect();
+        RecordBatch::try_new(schema, columns).map_err(LakeError::arrow)
+    }
+
+    fn with_origin(&self, rest: String) -> String {
+        with_file_path(rest, self.origin.as_deref())
+    }
+}
+
+/// A JSON object with the file that it came from, as Auto Loader has it.
+pub(super) fn with_file_path(mut object: String, path: Option<&str>) -> String {
+    if let Some(path) = path
+        && object.pop() == Some('}')
+    {
+        let comma = if object.len() > 1 { "," } else { "" };
+        object = format!("{object}{comma}\"_file_path\":{}}}", quoted(path));
+    }
+    object
+}
+
+/// The fields of a record, parted by whether they have columns; nested ones within theirs. `None` if it isn't JSON.
+fn parts(record: &[u8], columns: &Fields) -> Option<Parts> {
+    let fields: BTreeMap<String, &RawValue> = serde_json::from_slice(record).ok()?;
+    let mut parts = Parts { kept: BTreeMap::new(), rest: BTreeMap::new() };
+    for (name, value) in fields {
+        match columns.find(&name).map(|(_, field)| field.data_type()) {
+            Some(DataType::Struct(inner)) if value.get().starts_with('{') => {
+                let Parts { kept, rest } = self::parts(value.get().as_bytes(), inner)?;
+                if !rest.is_empty() {
+                    parts.rest.insert(name.clone(), object(&rest));
+                }
+                parts.kept.insert(name, object(&kept));
+            }
+            Some(_) => drop(parts.kept.insert(name, value.get().to_owned())),
+            None => drop(parts.rest.insert(name, value.get().to_owned())),
+        }
+    }
+    Some(parts)
+}
+
+/// A JSON object of fields whose values are JSON.
+fn object(fields: &BTreeMap<String, String>) -> String {
+    let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{}:{value}", quoted(name))).collect();
+    format!("{{{}}}", fields.join(","))
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
