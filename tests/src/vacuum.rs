@@ -45,6 +45,11 @@ async fn what_compaction_replaced_goes_after_the_retention() {
         assert!(vacuum(&place.storage, 6).await.is_empty(), "a young table was listed");
         assert_eq!(data_files(&place.storage).await, 5);
         assert_eq!(deleted(&vacuum(&place.storage, 8).await), 4);
+        let lake = lake_of(&place.storage);
+        assert_eq!(
+            lake.expired_files(&DatasetName::new("numbers"), &open(&place.storage).await, in_days(9)).await.unwrap(),
+            0
+        );
         assert_eq!((rows(&place.storage).await, data_files(&place.storage).await), (vec![0, 1, 2, 3], 1));
     }
 }

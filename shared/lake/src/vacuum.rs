@@ -156,8 +156,16 @@ impl Lake {
             let path = Path::parse(path).unwrap_or_else(|_| Path::from(path));
             Path::from_iter(folder.parts().chain(path.parts()))
         };
-        let paths: BTreeSet<Path> = plan.files_deleted.iter().map(|path| location(path)).collect();
-        Ok(paths.into_iter().collect())
+        let planned: BTreeSet<Path> = plan.files_deleted.iter().map(|path| location(path)).collect();
+        if planned.is_empty() {
+            return Ok(Vec::new());
+        }
+        // The log tells of removed files long after they were deleted.
+        let failed = |source| LakeError::Storage { action: "can't list", path: table.path().to_owned(), source };
+        let objects = self.storage().object_store().list(Some(&folder));
+        let there =
+            objects.map_ok(|object| object.location).try_filter(|path| std::future::ready(planned.contains(path)));
+        there.try_collect().await.map_err(failed)
     }
 
     /// A file that is gone already is no failure.
