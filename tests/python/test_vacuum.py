@@ -56,7 +56,8 @@ def test_old_versions_of_a_view_go_and_the_latest_is_the_same_to_other_readers(e
     assert planned() == {"t": 0, "total": 0}
     assert parquets(view) == {uri.removeprefix("file://") for uri in DeltaTable(str(view)).file_uris()}
     assert polars.read_delta(str(view))["total"].to_list() == [3]
-    assert DeltaTable(str(view)).vacuum(retention_hours=168, dry_run=True) == []
+    planned_by_another = DeltaTable(str(view)).vacuum(retention_hours=168, dry_run=True)
+    assert not [path for path in planned_by_another if (view / path).exists()]
     assert DeltaTable(str(view)).history(1)[0]["operation"] == "VACUUM END"
     assert sorted(row["id"] for row in empty.rows("bronze/t")) == [0, 1, 2]
     assert "nothing to do" in empty.run("compact", "total")
