@@ -116,6 +116,18 @@ pub enum CommitOutcome {
     },
 }
 
+/// What a report says of it, for work that isn't tried again before the next trigger.
+impl From<CommitOutcome> for Outcome {
+    fn from(outcome: CommitOutcome) -> Self {
+        match outcome {
+            CommitOutcome::Committed { version, .. } => Self::Committed { version },
+            CommitOutcome::AlreadyApplied { .. } => Self::AlreadyApplied,
+            CommitOutcome::Redo { reason } => Self::Retryable { reason: reason.to_owned() },
+            CommitOutcome::Retryable { reason } => Self::Retryable { reason },
+        }
+    }
+}
+
 /// How long to try.
 #[derive(Debug, Clone, Copy)]
 pub struct RetryPolicy {

@@ -156,16 +156,12 @@ impl Lake {
             report: report.clone(),
         };
         let policy = RetryPolicy::until(trigger.deadline);
-        report.outcome = match commit(self.storage(), table.path(), Some(table), &change, policy).await? {
-            CommitOutcome::Committed { version, .. } => Outcome::Committed { version },
-            CommitOutcome::AlreadyApplied { .. } => Outcome::AlreadyApplied,
-            CommitOutcome::Redo { reason } => {
-                discard(self.storage(), table.path(), change.adds).await;
-                Outcome::Retryable { reason: reason.to_owned() }
-            }
-            // It may have landed, so its files stay.
-            CommitOutcome::Retryable { reason } => Outcome::Retryable { reason },
-        };
+        let outcome = commit(self.storage(), table.path(), Some(table), &change, policy).await?;
+        // Of one whose time ran out it isn't known whether it landed, so its file stays.
+        if matches!(outcome, CommitOutcome::Redo { .. }) {
+            discard(self.storage(), table.path(), change.adds).await;
+        }
+        report.outcome = outcome.into();
         Ok(report)
     }
 

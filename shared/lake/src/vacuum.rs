@@ -22,7 +22,7 @@ use headwater_core::vacuum::{Facts, due, kept_for};
 use object_store::ObjectStore;
 use object_store::path::Path;
 
-use crate::commit::{Change, CommitOutcome, RetryPolicy, commit};
+use crate::commit::{Change, RetryPolicy, commit};
 use crate::error::{LakeError, Result};
 use crate::flow::progress;
 use crate::lake::Lake;
@@ -205,12 +205,7 @@ impl Lake {
             report: report.clone(),
         };
         let policy = RetryPolicy::until(trigger.deadline);
-        Ok(match commit(self.storage(), table.path(), Some(table), &change, policy).await? {
-            CommitOutcome::Committed { version, .. } => Outcome::Committed { version },
-            CommitOutcome::AlreadyApplied { .. } => Outcome::AlreadyApplied,
-            CommitOutcome::Redo { reason } => Outcome::Retryable { reason: reason.to_owned() },
-            CommitOutcome::Retryable { reason } => Outcome::Retryable { reason },
-        })
+        Ok(commit(self.storage(), table.path(), Some(table), &change, policy).await?.into())
     }
 }
 
