@@ -4,7 +4,7 @@ use super::datasets::RESERVED_COLUMNS;
 use super::draft::Draft;
 use super::{changes, streaming};
 use crate::diagnostic::{Diagnostic, Span};
-use crate::model::{DatasetKind, Flow, FlowKind, Query, Relation, RelationSource};
+use crate::model::{CleanSource, DatasetKind, Flow, FlowKind, Query, Relation, RelationSource};
 use crate::name::DatasetName;
 use crate::nearest::{did_you_mean, nearest};
 use crate::project::Project;
@@ -19,6 +19,7 @@ pub(super) fn check_names(draft: &mut Draft, project: &Project) {
         findings.extend(draft.flows[..at].iter().find(same).map(|first| duplicate_flow(flow, first)));
         findings.extend(check_target(flow, draft));
         findings.extend(draft.flows[..at].iter().find_map(|first| read_twice(flow, first)));
+        findings.extend(draft.flows.iter().find_map(|other| cleaned_for_others(flow, other)));
     }
     let queries =
         draft.flows.iter().map(|flow| &flow.query).chain(draft.datasets.iter().filter_map(|set| set.view.as_ref()));
@@ -51,6 +52,39 @@ fn read_twice(flow: &Flow, first: &Flow) -> Option<Diagnostic> {
         Diagnostic::error("SOURCE_READ_TWICE", message)
             .at(stream.span.clone())
             .help("land them in a table of their own, and let both flows read that table with STREAM")
+    })
+}
+
+/// Files that a flow deletes or moves once they are in its own table may not be in that of another flow yet.
+fn cleaned_for_others(flow: &Flow, other: &Flow) -> Option<Diagnostic> {
+    let stream = flow.stream()?;
+    let RelationSource::Files { path, read, .. } = &stream.source else { return None };
+    if read.files.clean_source == CleanSource::Off || std::ptr::eq(flow, other) {
+        return None;
+    }
+    let root = |path: &str| {
+        let fixed =
+            path.find(['*', '?', '[', '{']).map_or(path, |at| path[..at].rsplit_once('/').map_or("", |(up, _)| up));
+        fixed.trim_end_matches('/').to_owned()
+    };
+    let holds = |outer: &str, inner: &str| {
+        outer.is_empty() || inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let reads_some = other.query.relations.iter().any(|relation| match &relation.source {
+        RelationSource::Files { path: theirs, read: their_read, .. } => {
+            let (ours, theirs) = (root(path), root(theirs));
+            let filters = [&read.files.path_glob_filter, &their_read.files.path_glob_filter];
+            let may_share = filters[0] == filters[1] || filters.contains(&&None);
+            may_share && (holds(&ours, &theirs) || holds(&theirs, &ours))
+        }
+        _ => false,
+    });
+    reads_some.then(|| {
+        let message =
+            format!("flow `{}` cleans up files that `{}` reads too, and may not have read yet", flow.name, other.name);
+        Diagnostic::error("CLEAN_SOURCE_SHARED", message)
+            .at(stream.span.clone())
+            .help("leave out cleanSource, or land the files in one table and let both read that with STREAM")
     })
 }
 

@@ -198,3 +198,29 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_flow_cleans_up_no_files_that_another_reads() {
+    let stream = |table: &str, path: &str, options: &str| {
+        format!(
+            "CREATE STREAMING TABLE {table} AS SELECT * FROM STREAM read_files('{path}', format => 'json'{options});"
+        )
+    };
+    let clean = ", cleanSource => 'DELETE', cleanSource.retentionDuration => '8 days'";
+    let refused = |one: String, other: String| {
+        let built = build_with("", &[("a.sql", &format!("{one}\n{other}"))]);
+        built.diagnostics.iter().any(|finding| finding.code == "CLEAN_SOURCE_SHARED")
+    };
+    let overlaps =
+        [("in", "in"), ("in/", "in/sub"), ("in/sub", "in"), ("in/*.json", "in"), ("in/a*", "in/ab/c"), ("*", "in")];
+    for (ours, theirs) in overlaps {
+        assert!(refused(stream("a", ours, clean), stream("b", theirs, "")), "{ours} and {theirs}");
+        assert!(refused(stream("a", theirs, ""), stream("b", ours, clean)), "{theirs} and {ours}");
+        assert!(!refused(stream("a", ours, ""), stream("b", theirs, "")), "{ours} and {theirs}, which stay");
+    }
+    assert!(!refused(stream("a", "in", clean), stream("b", "inn", "")));
+    let filter = |glob: &str| format!(", pathGlobFilter => '{glob}'");
+    assert!(!refused(stream("a", "in", &(clean.to_owned() + &filter("*.json"))), stream("b", "in", &filter("*.csv"))));
+    let view = "CREATE MATERIALIZED VIEW v AS SELECT * FROM read_files('in', format => 'json');".to_owned();
+    assert!(refused(stream("a", "in", clean), view));
+}
