@@ -28,6 +28,7 @@ pub mod nearest;
 pub mod notices;
 pub mod project;
 pub mod provenance;
+pub mod redact;
 pub mod refresh;
 pub mod replay;
 pub mod report;

@@ -1,5 +1,7 @@
 //! What storage says when it fails, in few words, and what to do about it.
 
+use headwater_core::redact::redacted;
+
 /// What the texts of storage's errors have in common, whether trying again may help, and what does.
 struct Remedy {
     signs: &'static [&'static str],
@@ -72,10 +74,10 @@ const REMEDIES: [Remedy; 11] = [
     },
 ];
 
-/// An error of storage for people: its text without the document that the service answered with, and the remedy
-/// where the text tells.
+/// An error of storage for people: its text without secrets and the document that the service answered with, and the
+/// remedy where the text tells.
 pub(crate) fn told(text: &str) -> String {
-    let brief = brief(text);
+    let brief = brief(&redacted(text));
     match find(text) {
         Some(remedy) => format!("{brief}\n  help: {}", remedy.help),
         None => brief,

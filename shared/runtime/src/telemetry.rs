@@ -1,5 +1,8 @@
-//! Logs: what functions did, for people and for machines; never payloads.
+//! Logs: what functions did, for people and for machines; never payloads, never secrets.
 
+use std::io::{self, Write};
+
+use headwater_core::redact::redacted;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -29,12 +32,27 @@ pub enum LogFormat {
 /// `Invalid` when the filter can't be understood, or when logs are being written already.
 pub fn start(format: LogFormat, filter: Option<&str>) -> Result<()> {
     let filter = parse(filter.filter(|filter| !filter.trim().is_empty()).unwrap_or("warn"))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Redacted(io::stderr()));
     let started = match format {
         LogFormat::Human => builder.compact().finish().try_init(),
         LogFormat::Json => builder.json().flatten_event(true).finish().try_init(),
     };
     started.map_err(|error| RuntimeError::Setting { name: "telemetry".to_owned(), problem: error.to_string() })
+}
+
+/// Leaves secrets out of what libraries log, such as a URL that ends in a shared access signature.
+struct Redacted<W>(W);
+
+impl<W: Write> Write for Redacted<W> {
+    /// An event comes as one piece.
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        self.0.write_all(redacted(&String::from_utf8_lossy(event)).as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 fn parse(filter: &str) -> Result<EnvFilter> {
@@ -46,7 +64,40 @@ fn parse(filter: &str) -> Result<EnvFilter> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
+
+    /// Written by the logger, read by the test.
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_signature_in_a_librarys_log_is_left_out() {
+        let shared = Shared::default();
+        let logger = tracing_subscriber::fmt().with_ansi(false).with_writer({
+            let shared = shared.clone();
+            move || Redacted(shared.clone())
+        });
+        tracing::subscriber::with_default(logger.finish(), || {
+            tracing::warn!(url = "https://a/b?sp=r&sig=s3cret%3D", "refused")
+        });
+        let written = String::from_utf8(shared.0.lock().unwrap().clone()).unwrap();
+        assert!(
+            written.contains("refused") && written.contains("sp=r&sig=…") && !written.contains("s3cret"),
+            "{written}"
+        );
+    }
 
     #[test]
     fn a_wrong_level_says_what_would_be_right() {
