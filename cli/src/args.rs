@@ -93,6 +93,12 @@ pub(crate) enum Command {
                       headwater query 'SELECT count(*) FROM flights' --at 2025-01-31T10:00:00Z\n  \
                       headwater query 'SELECT * FROM flights EXCEPT SELECT * FROM flights VERSION AS OF 12'")]
     Query(QueryArguments),
+    /// Compare tables with those that `run --full-refresh --shadow` has computed beside them
+    Diff(ShadowArguments),
+    /// Put tables that `run --full-refresh --shadow` has computed in the place of those in use
+    #[command(after_help = "Example:\n  headwater run --full-refresh=orders,totals --shadow && headwater diff\n  \
+                      headwater promote orders totals")]
+    Promote(ShadowArguments),
     /// Show each dataset's and source's state
     Status,
     /// Show what was committed, newest first
@@ -148,6 +154,9 @@ pub(crate) struct RunArguments {
     /// Empty these datasets, or all, and compute them from the start
     #[arg(long, value_name = "NAMES", value_delimiter = ',', num_args = 0.., require_equals = true, default_missing_value = "")]
     pub(crate) full_refresh: Option<Vec<String>>,
+    /// Compute them beside the tables in use, for `diff` and `promote`
+    #[arg(long, requires = "full_refresh", conflicts_with_all = ["watch", "select"])]
+    pub(crate) shadow: bool,
     /// Rows of each gold table to show at the end
     #[arg(long, value_name = "ROWS", default_value_t = 5)]
     pub(crate) preview: usize,
@@ -191,6 +200,13 @@ pub(crate) struct ReplayArguments {
     /// Send everything so many times
     #[arg(long, value_name = "TIMES", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) repeat: u32,
+}
+
+/// Arguments of `diff` and `promote`.
+#[derive(Debug, Args)]
+pub(crate) struct ShadowArguments {
+    /// Datasets [default: all that have a shadow]
+    pub(crate) names: Vec<String>,
 }
 
 /// Arguments of `query`.

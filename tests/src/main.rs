@@ -22,6 +22,7 @@ mod language;
 mod local_host;
 mod redrive;
 mod requests;
+mod shadows;
 mod simulation;
 mod tables;
 mod time_travel;

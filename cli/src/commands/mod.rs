@@ -12,6 +12,7 @@ mod redrive;
 mod replay;
 mod returned;
 mod run;
+mod shadow;
 mod status;
 mod validate;
 
@@ -39,6 +40,8 @@ pub(crate) fn execute(arguments: Arguments, output: &Output) -> Result<Exit> {
         Command::Redrive(redrive) => wait(async { Box::pin(redrive::execute(&redrive, project, output)).await }),
         Command::Package(package) => wait(Box::pin(package::execute(&package.cloud, project, output))),
         Command::Run(run) => wait(Box::pin(run::execute(&run, project, output))),
+        Command::Diff(names) => wait(Box::pin(shadow::diff(&names.names, project, output))),
+        Command::Promote(names) => wait(Box::pin(shadow::promote(&names.names, project, output))),
         Command::Query(query) => wait(async { query::execute(&query, project, output).await }),
         Command::Compact(compact) => wait(async { compact::execute(&compact, project, output).await }),
         Command::Status => wait(async { status::execute(&look(project)?, Utc::now(), output).await }),

@@ -37,6 +37,10 @@ pub(crate) async fn execute(arguments: &RunArguments, project: Option<&Path>, ou
     let lake = Arc::new(Lake::open(pipeline.clone(), &folder)?);
     lake.storage().reach().await?;
     let named = !request.full_refresh_all;
+    if arguments.shadow {
+        let anew = selection.full_refresh.into_iter().filter(|dataset| named || lake.can_reset(dataset)).collect();
+        return Box::pin(super::shadow::build(anew, (pipeline, folder), arguments.preview, output)).await;
+    }
     let anew: BTreeSet<DatasetName> =
         selection.full_refresh.iter().filter(|dataset| named || lake.can_reset(dataset)).cloned().collect();
     let errors: Vec<Diagnostic> = lake.check(&anew).await.into_iter().filter(Diagnostic::is_error).collect();
@@ -57,23 +61,29 @@ pub(crate) async fn execute(arguments: &RunArguments, project: Option<&Path>, ou
     if arguments.watch {
         Box::pin(watch(&lake, &look, output)).await
     } else {
-        Box::pin(update(arguments, &lake, &look, output)).await
+        let mut functions = ALL.to_vec();
+        if !arguments.select.is_empty() {
+            functions.retain(|function| *function != FunctionKind::Compact);
+        }
+        Box::pin(update((&functions, arguments.preview), &lake, &look, output)).await
     }
 }
 
-async fn update(arguments: &RunArguments, lake: &Arc<Lake>, look: &Look, output: &Output) -> Result<Exit> {
+/// One update by these functions; so many rows of each gold table are shown at the end.
+pub(super) async fn update(
+    (functions, preview): (&[FunctionKind], usize),
+    lake: &Arc<Lake>,
+    look: &Look,
+    output: &Output,
+) -> Result<Exit> {
     let bar = bar(output);
     let landed = RefCell::new(0_u64);
     let listener = |progress: Progress<'_>| draw(&bar, &landed, progress);
     let handler = |function: FunctionKind, trigger: Trigger| dispatch(Arc::clone(lake), function, trigger);
-    let mut functions = ALL.to_vec();
-    if !arguments.select.is_empty() {
-        functions.retain(|function| *function != FunctionKind::Compact);
-    }
-    let report = host(look, lake)?.update(&functions, &handler, &listener).await;
+    let report = host(look, lake)?.update(functions, &handler, &listener).await;
     bar.finish_and_clear();
     let report = report?;
-    print(&report, lake, arguments.preview, output).await?;
+    print(&report, lake, preview, output).await?;
     Ok(exit(&report))
 }
 

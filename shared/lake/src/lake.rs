@@ -1,6 +1,6 @@
 //! The lake of one pipeline: its storage, its engine, and warm handles of its tables.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -25,6 +25,8 @@ pub struct Lake {
     storage: Storage,
     engine: Engine,
     tables: Mutex<BTreeMap<DatasetName, Table>>,
+    /// Datasets whose shadows are in place of them.
+    shadowed: BTreeSet<DatasetName>,
 }
 
 impl Lake {
@@ -55,7 +57,20 @@ impl Lake {
     pub fn with_storage(pipeline: Pipeline, project: &Path, storage: Storage) -> Result<Self> {
         let engine = Engine::new(&pipeline.settings)?;
         let project = project.to_owned();
-        Ok(Self { pipeline: Arc::new(pipeline), project, storage, engine, tables: Mutex::default() })
+        Ok(Self {
+            pipeline: Arc::new(pipeline),
+            project,
+            storage,
+            engine,
+            tables: Mutex::default(),
+            shadowed: BTreeSet::new(),
+        })
+    }
+
+    /// The lake with the shadows of these datasets in place of them.
+    #[must_use]
+    pub fn shadowing(self, shadowed: BTreeSet<DatasetName>) -> Self {
+        Self { shadowed, tables: Mutex::default(), ..self }
     }
 
     /// The pipeline.
@@ -87,6 +102,24 @@ impl Lake {
     /// # Errors
     /// `Invalid` for a view or an unknown name.
     pub fn table_path(&self, name: &DatasetName) -> Result<String> {
+        if self.is_shadowed(name) { self.shadow_path(name) } else { self.path_in_use(name) }
+    }
+
+    /// Whether the shadow of a dataset or side table is in place of it.
+    pub(crate) fn is_shadowed(&self, name: &DatasetName) -> bool {
+        self.shadowed.contains(name) || name.main().is_some_and(|main| self.shadowed.contains(&main))
+    }
+
+    /// Whether flows into a dataset may run: all, but in a lake with shadows only those into these.
+    pub(crate) fn computes(&self, name: &DatasetName) -> bool {
+        self.shadowed.is_empty() || self.is_shadowed(name)
+    }
+
+    /// The path of a dataset's own table, whether it is shadowed or not.
+    ///
+    /// # Errors
+    /// As [`Self::table_path`].
+    pub(crate) fn path_in_use(&self, name: &DatasetName) -> Result<String> {
         self.pipeline.table_path(name).ok_or_else(|| LakeError::Configuration {
             message: format!("`{name}` has no table"),
             help: "name a streaming table, a materialized view, or a side table of one".into(),

@@ -18,6 +18,7 @@ pub mod ledger;
 mod protocol;
 mod recent_log;
 mod remedy;
+pub mod shadow;
 pub mod storage;
 pub mod table;
 mod time_travel;

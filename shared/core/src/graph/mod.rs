@@ -40,7 +40,7 @@ use crate::project::Project;
 pub use self::draw::{draw, mermaid};
 pub use self::edges::{Lineage, lineage};
 pub use self::expand::view_names;
-pub use self::selection::{Request, Selection, select};
+pub use self::selection::{Request, Selection, is_resettable, select};
 
 /// A pipeline, unless a finding is an error.
 #[derive(Debug, Clone)]

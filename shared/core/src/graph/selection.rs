@@ -83,6 +83,8 @@ fn resettable(dataset: &Dataset) -> Result<&Dataset, Diagnostic> {
         .help("leave it out, or remove the property"))
 }
 
-fn is_resettable(dataset: &Dataset) -> bool {
+/// Whether a table may be computed from the start: not where `pipelines.reset.allowed` is false.
+#[must_use]
+pub fn is_resettable(dataset: &Dataset) -> bool {
     !dataset.properties.get(RESET_ALLOWED).is_some_and(|value| value.eq_ignore_ascii_case("false"))
 }

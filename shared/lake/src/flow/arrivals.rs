@@ -116,10 +116,16 @@ impl FlowRun<'_> {
     }
 
     /// Takes those files out that were there before the flow first ran. False when that time is only just noted, so
-    /// that all must be pinned again. It is kept with the quarantine, which nothing waits for.
+    /// that all must be pinned again. It is kept with the quarantine, which nothing waits for. A shadow goes by what its
+    /// table has noted.
     pub(super) async fn without_existing(&self, pinned: &Pinned, files: &mut Vec<FoundFile>) -> Result<bool> {
         let app_id = format!("{}/files-since", self.lake.app_id(self.flow));
-        let noted = match &pinned.quarantine {
+        let name = self.flow.target.quarantine();
+        let of_table = match self.lake.is_shadowed(&name) {
+            true => Table::open(self.lake.storage(), &self.lake.path_in_use(&name)?).await?,
+            false => None,
+        };
+        let noted = match of_table.as_ref().or(pinned.quarantine.as_ref()) {
             Some(table) => table.transaction(&app_id).await?,
             None => None,
         };
@@ -188,7 +194,7 @@ impl FlowRun<'_> {
     }
 
     /// What tells that some file has a mark: without it, nobody need ask for each.
-    fn any_rowless_app_id(&self) -> String {
+    pub(super) fn any_rowless_app_id(&self) -> String {
         format!("{}/files-without-rows", self.lake.app_id(self.flow))
     }
 

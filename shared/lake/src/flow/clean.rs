@@ -1,7 +1,7 @@
 //! Deletes or moves files that are in their table: Auto Loader's `cleanSource`.
 //!
 //! A file goes only when the target holds it as it is now, for as long as it was told. One that another flow
-//! hasn't read yet goes too: whoever cleans a folder reads it for all.
+//! hasn't read yet goes too: whoever cleans a folder reads it for all. What only a shadow holds stays.
 
 use std::time::Duration;
 
@@ -18,6 +18,9 @@ use crate::storage::Storage;
 impl FlowRun<'_> {
     /// Cleans the folder up, as far as it can be done: what stays is tried again the next time.
     pub(super) async fn clean_source(&self, landing: &Landing) {
+        if self.lake.is_shadowed(&self.flow.target) {
+            return;
+        }
         match self.try_clean(landing).await {
             Ok(0) => {}
             Ok(files) => tracing::info!(flow = %self.flow.name, files, "files that were landed are cleaned up"),

@@ -17,6 +17,7 @@ mod files;
 mod messages;
 mod once;
 mod outlet;
+mod promote;
 mod query;
 mod redrive;
 mod relations;

@@ -1,6 +1,7 @@
 //! Full refresh: a table and its side tables are emptied, and their flows start again.
 
 use headwater_core::commit::Fence;
+use headwater_core::graph::is_resettable;
 use headwater_core::model::{Flow, RelationSource};
 use headwater_core::name::{DatasetName, FlowName};
 use headwater_core::report::{FlowReport, Outcome};
@@ -10,11 +11,8 @@ use crate::commit::{Change, CommitOutcome, RetryPolicy, commit};
 use crate::error::{LakeError, Result};
 use crate::ingest::Landing;
 use crate::lake::Lake;
+use crate::shadow::sides_of;
 use crate::table::Table;
-
-fn sides_of(name: &DatasetName) -> [DatasetName; 3] {
-    [name.quarantine(), name.late(), name.changes()]
-}
 
 /// The progress of a flow that starts from the beginning.
 const START: i64 = -1;
@@ -28,20 +26,31 @@ impl Lake {
         !self.pipeline().flows_into(name).any(from_events)
     }
 
+    /// `Invalid` for a table whose rows may not go: the property says so, or they can't be had again.
+    pub(super) fn check_resettable(&self, name: &DatasetName) -> Result<()> {
+        let (why, help) = if self.pipeline().dataset(name).is_some_and(|dataset| !is_resettable(dataset)) {
+            ("exempt from full refreshes by `pipelines.reset.allowed`", "leave it out, or remove the property")
+        } else if self.can_reset(name) {
+            return Ok(());
+        } else {
+            (
+                "fed by messages, which are gone once they are landed",
+                "refresh the tables that read it instead, or replay the recorded events to an empty lake",
+            )
+        };
+        Err(LakeError::Configuration {
+            message: format!("[TABLE_NOT_RESETTABLE] `{name}` is {why}"),
+            help: help.to_owned(),
+        })
+    }
+
     /// Empties a table and its side tables, and sets their flows back to the start. The table keeps
     /// its history; its columns are those of the next batch.
     ///
     /// # Errors
-    /// `Invalid` for a table that is fed by messages, `Unavailable` when storage fails.
+    /// `Invalid` for a table that is fed by messages or may not be reset, `Unavailable` when storage fails.
     pub async fn full_refresh(&self, name: &DatasetName) -> Result<Vec<FlowReport>> {
-        if !self.can_reset(name) {
-            return Err(LakeError::Configuration {
-                message: format!(
-                    "[TABLE_NOT_RESETTABLE] `{name}` is fed by messages, which are gone once they are landed"
-                ),
-                help: "refresh the tables that read it instead, or replay the recorded events to an empty lake".into(),
-            });
-        }
+        self.check_resettable(name)?;
         let mut reports = Vec::new();
         loop {
             let mut sides = Vec::new();
@@ -121,7 +130,7 @@ impl Lake {
     }
 
     /// The `txn`s of a flow, set back: its progress, its watermark, its files without rows.
-    async fn starts(&self, flow: &Flow, table: &Table) -> Result<Vec<(String, i64)>> {
+    pub(super) async fn starts(&self, flow: &Flow, table: &Table) -> Result<Vec<(String, i64)>> {
         let run = FlowRun::new(self, flow, "person", None)?;
         let mut txns = vec![(self.app_id(flow), START)];
         if flow.stream().is_some_and(|stream| stream.watermark().is_some()) {
