@@ -7,11 +7,16 @@ use headwater_core::compaction::{log_retention, needs_checkpoint};
 use headwater_core::name::{DatasetName, FlowName};
 use headwater_core::report::{FlowReport, Outcome};
 use headwater_core::trigger::Trigger;
-use object_store::ObjectStoreExt;
+use object_store::{ObjectMeta, ObjectStoreExt};
+use parquet::arrow::async_reader::AsyncFileReader;
+#[expect(deprecated, reason = "one reader for all stores; its successor is a trait to write by hand")]
+use parquet::arrow::async_reader::ParquetObjectReader;
+use serde_json::json;
 
 use crate::error::{LakeError, Result};
 use crate::lake::Lake;
 use crate::protocol::may_clean_log;
+use crate::storage::Storage;
 use crate::table::Table;
 
 /// Commits between two checkpoints.
@@ -31,10 +36,33 @@ impl Lake {
         }
         let url = self.storage().table_url(table.path());
         create_checkpoint(table.delta(), None).await.map_err(|source| LakeError::delta(&url, source))?;
+        self.point_to_checkpoint(&table).await?;
         self.clean_log(&table).await?;
         let mut report = FlowReport::new(FlowName::new("checkpoint"), dataset.clone(), trigger.cause.word());
         report.outcome = Outcome::Committed { version: table.version() };
         Ok(Some(report))
+    }
+
+    /// Writes `_last_checkpoint` for a checkpoint that a run made which ended before it could: delta-rs takes it for finished. Without
+    /// it each run would make the checkpoint again, and readers would begin at an older one.
+    async fn point_to_checkpoint(&self, table: &Table) -> Result<()> {
+        let version = table.version();
+        if self.last_checkpoint(table).await?.is_some_and(|last| last >= version) {
+            return Ok(());
+        }
+        let storage = self.storage();
+        let log = format!("{}/_delta_log", table.path());
+        let (checkpoint, pointer) =
+            (format!("{log}/{version:020}.checkpoint.parquet"), format!("{log}/_last_checkpoint"));
+        let failed = |path: &str| {
+            let path = path.to_owned();
+            move |source| LakeError::Storage { action: "can't write the place of", path, source }
+        };
+        let found = storage.object_store().head(&storage.location(&checkpoint)).await.map_err(failed(&checkpoint))?;
+        let size = rows_of(storage, &found).await?;
+        let hint = json!({ "version": version, "size": size, "sizeInBytes": found.size }).to_string();
+        storage.object_store().put(&storage.location(&pointer), hint.into()).await.map_err(failed(&pointer))?;
+        Ok(())
     }
 
     async fn clean_log(&self, table: &Table) -> Result<()> {
@@ -65,4 +93,15 @@ impl Lake {
         let value: Option<serde_json::Value> = serde_json::from_slice(&bytes).ok();
         Ok(value.and_then(|value| value.get("version")?.as_u64()))
     }
+}
+
+/// Rows of a Parquet file, by its footer.
+async fn rows_of(storage: &Storage, file: &ObjectMeta) -> Result<i64> {
+    #[expect(deprecated, reason = "one reader for all stores; its successor is a trait to write by hand")]
+    let mut reader = ParquetObjectReader::new(storage.object_store(), file.location.clone()).with_file_size(file.size);
+    let metadata = reader.get_metadata(None).await.map_err(|source| LakeError::DataFileUnreadable {
+        path: file.location.to_string(),
+        message: source.to_string(),
+    })?;
+    Ok(metadata.file_metadata().num_rows())
 }

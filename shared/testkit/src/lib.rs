@@ -1,3 +1,4 @@
-//! What tests are built from: an object store that fails on demand.
+//! What tests are built from: object stores that fail on demand, at any of their operations by number or by name.
 
 pub mod fault_store;
+pub mod points;

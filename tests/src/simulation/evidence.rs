@@ -2,17 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::TryStreamExt;
-use headwater_core::invariants::{AddedFile, CommitFacts, each_once, log_holds};
+use headwater_core::invariants::each_once;
 use headwater_core::name::DatasetName;
-use headwater_core::report::COMMIT_INFO_KEY;
 use headwater_lake::lake::Lake;
-use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
 use serde_json::Value;
 
 use super::world::World;
-use crate::lakes::{rows, values};
+use crate::lakes::{contents, rows, values};
+use crate::logs::judge_logs;
 
 /// Judges tables and logs by what was sent.
 pub(super) async fn judge(world: &World, lake: &Lake) {
@@ -47,11 +44,7 @@ pub(super) async fn judge(world: &World, lake: &Lake) {
     each_once(keys, firsts.iter().map(String::as_str)).unwrap();
 
     judge_changes(lake, &records).await;
-    for dataset in world.pipeline.datasets.iter().filter(|dataset| dataset.kind.has_table()) {
-        for name in [dataset.name.clone(), dataset.name.quarantine(), dataset.name.late(), dataset.name.changes()] {
-            judge_log(world, lake, &name).await;
-        }
-    }
+    judge_logs(&world.store, lake, &contents(lake).await).await;
 }
 
 /// The tables that are kept by changes: the record with the greatest number of a key is its last change, and one whose
@@ -103,50 +96,4 @@ async fn both(lake: &Lake, table: &str, column: &str) -> Vec<String> {
     let mut found = values(lake, table, column).await;
     found.extend(values(lake, &format!("{table}__quarantine"), column).await);
     found
-}
-
-/// The log holds, and each file that it says is live is there and has as many rows as it says.
-async fn judge_log(world: &World, lake: &Lake, name: &DatasetName) {
-    let Ok(path) = lake.table_path(name) else { return };
-    let folder = Path::from(format!("{path}/_delta_log"));
-    let mut entries: Vec<_> = world.store.list(Some(&folder)).try_collect::<Vec<_>>().await.unwrap();
-    entries.retain(|entry| entry.location.extension() == Some("json"));
-    entries.sort_by(|a, b| a.location.cmp(&b.location));
-    let mut commits = Vec::new();
-    for entry in entries {
-        let text = world.store.get(&entry.location).await.unwrap().bytes().await.unwrap();
-        let version = entry.location.filename().and_then(|name| name.split('.').next()?.parse().ok());
-        commits.push(facts(version.unwrap(), std::str::from_utf8(&text).unwrap()));
-    }
-    let live = log_holds(&commits).unwrap_or_else(|violation| panic!("{name}: {violation}"));
-    for file in live.keys() {
-        let found = world.store.head(&Path::from(format!("{path}/{file}"))).await;
-        assert!(found.is_ok(), "{name}: {file} is live but isn't there");
-    }
-    let counted: u64 = live.values().sum();
-    assert_eq!(rows(lake, name).await.len() as u64, counted, "{name}: rows of the log");
-}
-
-fn facts(version: u64, text: &str) -> CommitFacts {
-    let mut commit = CommitFacts { version, ..CommitFacts::default() };
-    for line in text.lines() {
-        let action: Value = serde_json::from_str(line).unwrap();
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        if let Some(add) = action.get("add") {
-            let stats: Value = serde_json::from_str(add["stats"].as_str().unwrap()).unwrap();
-            let data_change = add["dataChange"].as_bool().unwrap();
-            commit.adds.push(AddedFile {
-                path: text(&add["path"]),
-                rows: stats["numRecords"].as_u64().unwrap(),
-                data_change,
-            });
-        } else if let Some(remove) = action.get("remove") {
-            commit.removes.push(text(&remove["path"]));
-        } else if let Some(txn) = action.get("txn") {
-            commit.txns.push((text(&txn["appId"]), txn["version"].as_i64().unwrap()));
-        } else if let Some(info) = action.get("commitInfo") {
-            commit.report = serde_json::from_value(info[COMMIT_INFO_KEY].clone()).ok();
-        }
-    }
-    commit
 }
