@@ -56,7 +56,7 @@ pub(super) fn fold(held: &mut Held, shape: &Shape) -> Result<Folded> {
     for (key, places) in by_key {
         fresh += fold.key(key, places, &mut folded)?;
     }
-    let truncations = u64::from(fold.truncates);
+    let truncations = u64::from(fold.truncates && held.truncated_at.is_some());
     folded.counts.tombstones += truncations;
     folded.counts.stale = held.fresh.saturating_sub(fresh + truncations);
     Ok(folded)

@@ -2,10 +2,13 @@
 
 use std::collections::HashMap;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray, ListBuilder, RecordBatch, StringBuilder};
-use arrow::compute::filter_record_batch;
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, ListArray, ListBuilder, RecordBatch, StringBuilder, UInt32Array,
+};
+use arrow::compute::{filter_record_batch, take_record_batch};
 use arrow::row::{RowConverter, Rows, SortField};
 
+use super::parts::Part;
 use super::shape::Shape;
 use crate::error::{LakeError, Result};
 
@@ -46,6 +49,10 @@ impl Coder {
     pub(super) fn keys(&self, columns: &[ArrayRef]) -> Result<Rows> {
         self.keys.convert_columns(columns).map_err(LakeError::arrow)
     }
+
+    pub(super) fn sequences(&self, column: &ArrayRef) -> Result<Rows> {
+        self.sequence.convert_columns(std::slice::from_ref(column)).map_err(LakeError::arrow)
+    }
 }
 
 /// Changes by key.
@@ -58,7 +65,7 @@ pub(super) struct Held {
     pub(super) truncation: Option<Code>,
     /// The last truncation in the side table.
     pub(super) known_truncation: Option<Code>,
-    /// A row with the sequence of the batch's last truncation.
+    /// A row with the sequence of the batch's last truncation, if it is to be kept.
     pub(super) truncated_at: Option<At>,
     /// How many changes the batch has.
     pub(super) fresh: u64,
@@ -104,18 +111,22 @@ impl Held {
         Ok(())
     }
 
-    /// Notes truncations of the batch.
-    pub(super) fn truncate(&mut self, rows: RecordBatch, shape: &Shape, coder: &Coder) -> Result<()> {
-        let (_, sequences) = codes(&rows, shape, coder)?;
-        for (row, sequence) in sequences.iter().enumerate() {
-            let sequence = Some(Code::from(sequence.as_ref()));
-            if sequence > self.truncation {
-                (self.truncation, self.truncated_at) = (sequence, Some((self.batches.len(), row)));
-            }
-        }
+    /// Notes truncations of the batch, and holds the last one.
+    pub(super) fn truncate(&mut self, rows: &RecordBatch, shape: &Shape, coder: &Coder) -> Result<()> {
         self.fresh += rows.num_rows() as u64;
-        self.batches.push(rows);
+        let sequences = coder.sequences(rows.column(shape.sequence))?;
+        let Some((sequence, row)) = sequences.iter().zip(0_u32..).max() else { return Ok(()) };
+        let sequence = Some(Code::from(sequence.as_ref()));
+        if sequence > self.truncation {
+            (self.truncation, self.truncated_at) = (sequence, Some((self.batches.len(), 0)));
+            self.batches.push(take_record_batch(rows, &UInt32Array::from(vec![row])).map_err(LakeError::arrow)?);
+        }
         Ok(())
+    }
+
+    /// Leaves it to another part of the batch to keep the truncation and to count it.
+    pub(super) fn leave_truncation(&mut self) {
+        (self.truncated_at, self.fresh) = (None, 0);
     }
 
     /// Notes truncations that the side table knows: its rows without a key.
@@ -132,13 +143,13 @@ impl Held {
     }
 
     /// Adds those rows of the side table that changes of the batch are held against; while the table is truncated,
-    /// all that come after that.
-    pub(super) fn know(&mut self, rows: &RecordBatch, shape: &Shape, coder: &Coder) -> Result<()> {
+    /// all of the part's keys that come after that.
+    pub(super) fn know(&mut self, rows: &RecordBatch, part: &Part, (shape, coder): (&Shape, &Coder)) -> Result<()> {
         let (keys, sequences) = codes(rows, shape, coder)?;
         let floor = self.floor().filter(|_| self.truncates()).cloned();
         let first = rows.column(shape.keys[0]);
         let is_wanted = |row: usize| match &floor {
-            Some(floor) => sequences.row(row).as_ref() > floor.as_ref(),
+            Some(floor) => sequences.row(row).as_ref() > floor.as_ref() && part.holds(keys.row(row).as_ref()),
             None => self.by_key.contains_key(keys.row(row).as_ref()),
         };
         let wanted: BooleanArray =
@@ -159,8 +170,7 @@ impl Held {
 
 fn codes(rows: &RecordBatch, shape: &Shape, coder: &Coder) -> Result<(Rows, Rows)> {
     let keys: Vec<ArrayRef> = shape.keys.iter().map(|at| ArrayRef::clone(rows.column(*at))).collect();
-    let sequence = [ArrayRef::clone(rows.column(shape.sequence))];
-    Ok((coder.keys(&keys)?, coder.sequence.convert_columns(&sequence).map_err(LakeError::arrow)?))
+    Ok((coder.keys(&keys)?, coder.sequences(rows.column(shape.sequence))?))
 }
 
 /// Parts the rows of a batch by what they do. A truncation needs no key.
@@ -194,7 +204,7 @@ pub(super) fn part(rows: &RecordBatch, shape: &Shape) -> Result<Parted> {
 }
 
 /// A sequence of which any part is NULL has no place in the order.
-fn is_void(sequence: &ArrayRef, row: usize) -> bool {
+pub(super) fn is_void(sequence: &ArrayRef, row: usize) -> bool {
     let parts = sequence.as_struct_opt().map_or(&[][..], |parts| parts.columns());
     sequence.is_null(row) || parts.iter().any(|part| part.is_null(row))
 }

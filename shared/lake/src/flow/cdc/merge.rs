@@ -18,6 +18,7 @@ use headwater_core::cdc::DELETED;
 use super::candidates::Spread;
 use super::feed::Feed;
 use super::held::{Code, Coder};
+use super::parts::Part;
 use super::shape::{RECORDED_AT, Shape};
 use crate::align::align;
 use crate::error::{LakeError, Result};
@@ -31,8 +32,8 @@ use crate::write::{Writer, Written, discard};
 pub(super) enum Stays {
     /// All but those with these keys; rows without a key too.
     AllBut(HashMap<Code, Fate>),
-    /// Those with these keys alone.
-    Only(HashSet<Code>),
+    /// Those with these keys alone, of the keys of a part; those of other keys all.
+    Only(HashSet<Code>, Part),
 }
 
 /// What becomes of the rows of a key.
@@ -70,17 +71,28 @@ impl FlowRun<'_> {
         (keys, spread): (&HashMap<Code, V>, &Spread),
         finding: Finding<'_>,
     ) -> Result<Vec<DataFile>> {
-        let mut found = Vec::new();
         if keys.is_empty() {
-            return Ok(found);
+            return Ok(Vec::new());
         }
+        let files = table.files()?.into_iter().filter(|file| spread.may_be_in(file)).collect();
+        self.files_where((table, files), |key| keys.contains_key(key), finding).await
+    }
+
+    /// Those of some files that hold a key of which something is true.
+    pub(super) async fn files_where(
+        &self,
+        (table, files): (&Table, Vec<DataFile>),
+        is_wanted: impl Fn(&[u8]) -> bool + Sync,
+        finding: Finding<'_>,
+    ) -> Result<Vec<DataFile>> {
+        let mut found = Vec::new();
         let columns: Vec<Expr> = finding.shape.key_names().into_iter().map(ident).collect();
         let schema = finding.shape.key_schema()?;
-        for file in table.files()?.into_iter().filter(|file| spread.may_be_in(file)) {
+        for file in files {
             let mut rows = self.stream_of(table, std::slice::from_ref(&file), Some(&columns)).await?;
             while let Some(batch) = rows.try_next().await.map_err(LakeError::query)? {
                 let codes = finding.coder.keys(align(&batch, &schema)?.columns())?;
-                if codes.iter().any(|code| keys.contains_key(code.as_ref())) {
+                if codes.iter().any(|code| is_wanted(code.as_ref())) {
                     found.push(file);
                     break;
                 }
@@ -167,7 +179,7 @@ impl FlowRun<'_> {
                     let went = went.map_err(LakeError::arrow)?;
                     match stays {
                         Stays::AllBut(_) => feed.went(went),
-                        Stays::Only(_) => feed.deleted(&went).await?,
+                        Stays::Only(..) => feed.deleted(&went).await?,
                     }
                 }
                 let staying = filter_record_batch(&batch, &staying).map_err(LakeError::arrow)?;
@@ -194,7 +206,10 @@ impl Finding<'_> {
         let codes = self.coder.keys(keys.columns())?;
         let fate = |row: usize| match stays {
             Stays::AllBut(keys) => keys.get(codes.row(row).as_ref()).copied(),
-            Stays::Only(keys) => (!keys.contains(codes.row(row).as_ref())).then_some(Fate::Gone),
+            Stays::Only(keys, part) => {
+                let code = codes.row(row);
+                (part.holds(code.as_ref()) && !keys.contains(code.as_ref())).then_some(Fate::Gone)
+            }
         };
         let has_key = |row: usize| keys.columns().iter().all(|column| column.is_valid(row));
         let is_forgotten = |row: usize| has_key(row) && self.is_past(batch, row);

@@ -101,7 +101,7 @@ impl FlowRun<'_> {
     ) -> Result<Option<FlowReport>> {
         self.check_kept(pinned)?;
         let session = self.changing(pinned, &batch, Part::default()).await?;
-        let mut parts = self.parts(&batch.given, batch.rows, (&session.shape, &session.coder)).await?;
+        let mut parts = self.parts(&batch.given, batch.rows, &session).await?;
         let last = parts.pop().unwrap_or_default();
         if parts.is_empty() {
             return self.apply_part(session, &batch, report).await;
@@ -260,10 +260,13 @@ impl FlowRun<'_> {
                         held.add(rows, shape, coder)?;
                     }
                 }
-                if parted.truncations.num_rows() > 0 {
-                    held.truncate(parted.truncations, shape, coder)?;
+                if parted.truncations.num_rows() > 0 && keys.truncates() {
+                    held.truncate(&parted.truncations, shape, coder)?;
                 }
             }
+        }
+        if keys.truncates_again() {
+            held.leave_truncation();
         }
         Ok(held)
     }
@@ -275,7 +278,7 @@ impl FlowRun<'_> {
         (session, given): (&Session<'_>, &Given),
         report: &mut FlowReport,
     ) -> Result<[Merged; 2]> {
-        let Session { pinned, plan, side, shape, coder, .. } = session;
+        let Session { pinned, plan, side, shape, coder, part, .. } = session;
         let now = plan.now;
         let forget_before = (now - chrono::Duration::seconds(i64::from(self.remembers()))).timestamp_micros();
         let finding = Finding { shape, coder, forget_before: None };
@@ -286,7 +289,7 @@ impl FlowRun<'_> {
         let Folded { rows, gone, stay, kept, replaced, mut counts } = folded;
         let gathering = Gathering::new(&held, shape);
 
-        let replaced = if truncates { Stays::Only(HashSet::new()) } else { Stays::AllBut(replaced) };
+        let replaced = if truncates { Stays::Only(HashSet::new(), part.clone()) } else { Stays::AllBut(replaced) };
         let files = self.files_of(pinned.changes.as_ref(), &replaced, &spread, finding).await?;
         let truncation = held.truncated_at.filter(|_| truncates);
         let truncation = truncation.map(|at| gathering.truncation(at, &side.schema, now));
@@ -296,7 +299,7 @@ impl FlowRun<'_> {
         let forgetting = Finding { forget_before: Some(forget_before), ..finding };
         let kept = self.merged(side, files, (&replaced, new), (forgetting, None)).await?;
 
-        let stays = if truncates { Stays::Only(stay) } else { Stays::AllBut(gone) };
+        let stays = if truncates { Stays::Only(stay, part.clone()) } else { Stays::AllBut(gone) };
         let main = match self.files_of(pinned.main.as_ref(), &stays, &spread, finding).await {
             Ok(files) => {
                 let new = gathering.target(&rows, &plan.target.schema);
@@ -323,7 +326,7 @@ impl FlowRun<'_> {
 
     /// Adds what the side table knows of the keys.
     async fn know(&self, held: &mut Held, spread: &Spread, session: &Session<'_>, finding: Finding<'_>) -> Result<()> {
-        let Session { pinned, shape, coder, .. } = session;
+        let Session { pinned, shape, coder, part, .. } = session;
         let Some(table) = &pinned.changes else { return Ok(()) };
         if shape.truncated.is_some() {
             let files: Vec<DataFile> =
@@ -343,7 +346,7 @@ impl FlowRun<'_> {
         }
         let mut rows = self.stream_of(table, &files, None).await?;
         while let Some(batch) = rows.try_next().await.map_err(LakeError::query)? {
-            held.know(&align(&batch, &shape.wide)?, shape, coder)?;
+            held.know(&align(&batch, &shape.wide)?, part, (shape, coder))?;
         }
         Ok(())
     }
@@ -358,7 +361,11 @@ impl FlowRun<'_> {
     ) -> Result<Option<(&'t Table, Vec<DataFile>)>> {
         let Some(table) = table else { return Ok(None) };
         let files = match stays {
-            Stays::Only(_) => table.files()?,
+            Stays::Only(_, part) if part.is_whole() => table.files()?,
+            Stays::Only(keys, part) => {
+                let goes = |key: &[u8]| part.holds(key) && !keys.contains(key);
+                self.files_where((table, table.files()?), goes, finding).await?
+            }
             Stays::AllBut(keys) => self.files_with(table, (keys, spread), finding).await?,
         };
         Ok(Some((table, files)))
