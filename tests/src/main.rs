@@ -3,6 +3,7 @@
 
 mod arrivals;
 mod cdc;
+mod changed_columns;
 mod changes;
 mod check;
 mod commit;

@@ -42,7 +42,7 @@ use self::merge::{Finding, Merged, Stays};
 use self::parts::Part;
 use self::rows::{Gathering, marked};
 use self::shape::Shape;
-pub(super) use self::shape::target_columns;
+pub(super) use self::shape::{is_left_out, target_columns};
 pub(super) use self::snapshots::Given;
 use super::FlowRun;
 use super::common::Work;
@@ -144,7 +144,7 @@ impl FlowRun<'_> {
 
     async fn changing<'p>(&self, pinned: &'p Pinned, batch: &Batch<'_>, part: Part) -> Result<Session<'p>> {
         let Batch { changes, given, work, .. } = batch;
-        let plan = self.plan(pinned, &target_columns(changes, &given.columns)?, work.clone()).await?;
+        let plan = self.plan(pinned, &target_columns(changes, &given.columns, self.dataset)?, work.clone()).await?;
         let shape = Shape::new(changes, &plan.target.schema, &given.columns, pinned.changes.as_ref())?;
         let path = self.lake.table_path(&self.flow.target.changes())?;
         let side = shape.side(self.dataset, path, pinned.changes.as_ref())?;

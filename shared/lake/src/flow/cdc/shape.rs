@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use headwater_core::cdc::{DELETED, END_AT, GIVEN, SEQUENCE, START_AT, TRUNCATED};
-use headwater_core::model::{AutoCdc, Dataset, StoredAs};
+use headwater_core::model::{AutoCdc, ColumnChoice, Dataset, StoredAs};
 
 use crate::align::{fits, merged};
 use crate::error::{LakeError, Result};
@@ -156,8 +156,9 @@ impl Shape {
     }
 }
 
-/// The columns of a target, from those that the source's query gives, the hidden ones among them.
-pub(in crate::flow) fn target_columns(changes: &AutoCdc, given: &SchemaRef) -> Result<SchemaRef> {
+/// The columns of a target, from those that the source's query gives, the hidden ones among them. Where the target declares
+/// its columns, and the flow doesn't list them, those that aren't declared are left out: a source may grow.
+pub(in crate::flow) fn target_columns(changes: &AutoCdc, given: &SchemaRef, dataset: &Dataset) -> Result<SchemaRef> {
     let shown: Vec<&Arc<Field>> =
         given.fields().iter().filter(|field| !HIDDEN.contains(&field.name().as_str())).collect();
     let tracked = match &changes.stored_as {
@@ -184,13 +185,21 @@ pub(in crate::flow) fn target_columns(changes: &AutoCdc, given: &SchemaRef) -> R
     let sequence = given.field_with_name(SEQUENCE).map_err(LakeError::arrow)?.data_type();
     let mut fields: Vec<Field> = shown
         .into_iter()
-        .filter(|field| changes.columns.holds(field.name()))
+        .filter(|field| changes.columns.holds(field.name()) && !is_left_out(field.name(), changes, dataset))
         .map(|field| field.as_ref().clone())
         .collect();
     if matches!(changes.stored_as, StoredAs::History { .. }) {
         fields.extend([START_AT, END_AT].map(|name| Field::new(name, sequence.clone(), true)));
     }
     Ok(Arc::new(Schema::new(fields)))
+}
+
+/// Whether a column of the source is meant by `*`, but isn't one that the target declares.
+pub(in crate::flow) fn is_left_out(name: &str, changes: &AutoCdc, dataset: &Dataset) -> bool {
+    let is_declared = || dataset.columns.iter().any(|column| column.name.eq_ignore_ascii_case(name));
+    let is_hidden = HIDDEN.contains(&name);
+    let is_meant = !matches!(changes.columns, ColumnChoice::Only(_)) && changes.columns.holds(name) && !is_hidden;
+    is_meant && !dataset.columns.is_empty() && !is_declared()
 }
 
 fn same_sequence(new: &Field, kept: &Field) -> Result<Field> {

@@ -4,7 +4,7 @@ use arrow::compute::can_cast_types;
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use headwater_core::check::suggestion;
 use headwater_core::diagnostic::{Diagnostic, Span};
-use headwater_core::model::{Dataset, Dedup, Expectation, Flow};
+use headwater_core::model::{AutoCdc, Dataset, Dedup, Expectation, Flow};
 use headwater_core::provenance::{EVENT_TIME, METADATA};
 use headwater_core::sql::{place_of_column, place_of_name};
 
@@ -13,6 +13,7 @@ use super::{Check, Columns, definition_of, ok, refused};
 use crate::align::{fits, joined};
 use crate::engine::{self, arrow_schema, sql_name as sql};
 use crate::error::LakeError;
+use crate::flow::cdc::is_left_out;
 use crate::flow::dedup::column;
 
 /// The columns that a table has before a flow writes to it.
@@ -138,6 +139,16 @@ fn within(rule: &Span) -> Span {
 fn visible(columns: &SchemaRef) -> Vec<String> {
     let names = columns.fields().iter().map(|field| field.name().clone());
     names.filter(|name| name != METADATA && name != EVENT_TIME).collect()
+}
+
+/// A note on columns of a source of changes that the target doesn't declare.
+pub(super) fn left_out(dataset: &Dataset, changes: &AutoCdc, given: &SchemaRef) -> Option<Diagnostic> {
+    let names = given.fields().iter().map(|field| field.name().as_str());
+    let left: Vec<String> =
+        names.filter(|name| is_left_out(name, changes, dataset)).map(|name| format!("`{name}`")).collect();
+    let message = format!("`{}` doesn't declare {} of its source of changes", dataset.name, left.join(", "));
+    let note = Diagnostic::note("UNDECLARED_COLUMN", message).at(changes.span.clone());
+    (!left.is_empty()).then(|| note.help("declare what is to be kept, or leave it out with COLUMNS * EXCEPT (…)"))
 }
 
 fn undeclared(dataset: &Dataset, name: &str, declared: &SchemaRef) -> Diagnostic {

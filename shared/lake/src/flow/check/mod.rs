@@ -21,7 +21,7 @@ use headwater_core::model::{Dataset, Flow, FlowKind, Query};
 use headwater_core::name::DatasetName;
 use headwater_core::sql::rest_of_statement;
 
-use self::dataset::{Before, misfits};
+use self::dataset::{Before, left_out, misfits};
 use self::sources::Source;
 use super::FlowRun;
 use super::cdc::target_columns;
@@ -179,7 +179,8 @@ impl<'a> Check<'a> {
         self.found.extend(faults.map(|finding| plan::weighed(finding, planned.samples_only)));
         match (planned.columns, &flow.changes) {
             (Some(columns), Some(changes)) => {
-                let schema = target_columns(changes, &storable_schema(&columns.schema));
+                let schema = target_columns(changes, &storable_schema(&columns.schema), dataset);
+                self.found.extend(left_out(dataset, changes, &columns.schema));
                 ok(schema, &changes.span, &mut self.found).map(|schema| Columns { schema, ..columns })
             }
             (columns, _) => columns,
