@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, ListArray, ListBuilder, RecordBatch, StringBuilder, UInt32Array,
 };
-use arrow::compute::{filter_record_batch, take_record_batch};
+use arrow::compute::{filter_record_batch, is_null, take_record_batch};
 use arrow::row::{RowConverter, Rows, SortField};
 
 use super::parts::Part;
 use super::shape::Shape;
+use crate::align::align;
 use crate::error::{LakeError, Result};
 
 /// A key or a sequence, encoded: bytes compare as values do.
@@ -81,6 +82,13 @@ pub(super) struct Parted {
     pub(super) void: Option<(RecordBatch, ListArray)>,
 }
 
+/// Where changes come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Batch,
+    SideTable,
+}
+
 impl Held {
     /// Whether the batch truncates the table, rather than an earlier one having done so later in the sequence. A
     /// batch that is run again does it again.
@@ -95,17 +103,7 @@ impl Held {
 
     /// Adds changes of the batch: each has a key and a sequence.
     pub(super) fn add(&mut self, rows: RecordBatch, shape: &Shape, coder: &Coder) -> Result<()> {
-        let (keys, sequences) = codes(&rows, shape, coder)?;
-        let deleted = rows.column(shape.deleted).as_boolean();
-        for (row, (key, sequence)) in keys.iter().zip(sequences.iter()).enumerate() {
-            let at = (self.batches.len(), row);
-            let place =
-                Place { at, sequence: sequence.as_ref().into(), is_delete: deleted.value(row), is_known: false };
-            match self.by_key.get_mut(key.as_ref()) {
-                Some(places) => places.push(place),
-                None => drop(self.by_key.insert(key.as_ref().into(), vec![place])),
-            }
-        }
+        self.place(&rows, Origin::Batch, (shape, coder))?;
         self.fresh += rows.num_rows() as u64;
         self.batches.push(rows);
         Ok(())
@@ -131,38 +129,56 @@ impl Held {
 
     /// Notes truncations that the side table knows: its rows without a key.
     pub(super) fn know_truncations(&mut self, rows: &RecordBatch, shape: &Shape, coder: &Coder) -> Result<()> {
-        let (_, sequences) = codes(rows, shape, coder)?;
-        let first = rows.column(shape.keys[0]);
-        for (row, sequence) in sequences.iter().enumerate().filter(|(row, _)| first.is_null(*row)) {
-            let sequence = Some(Code::from(sequence.as_ref()));
-            if sequence > self.known_truncation && rows.column(shape.sequence).is_valid(row) {
-                self.known_truncation = sequence;
-            }
-        }
+        let keys = align(rows, &shape.key_schema()?)?;
+        let marks = filter_record_batch(rows, &is_null(keys.column(0)).map_err(LakeError::arrow)?);
+        let marks = align(&marks.map_err(LakeError::arrow)?, &shape.sequence_schema()?)?;
+        let sequences = coder.sequences(marks.column(0))?;
+        let sound = (0..marks.num_rows()).filter(|row| marks.column(0).is_valid(*row));
+        let last = sound.map(|row| Code::from(sequences.row(row).as_ref())).max();
+        self.known_truncation = self.known_truncation.take().max(last);
         Ok(())
     }
 
     /// Adds those rows of the side table that changes of the batch are held against; while the table is truncated,
-    /// all of the part's keys that come after that.
+    /// all of the part's keys that come after that. Of the others nothing but the key is looked at.
     pub(super) fn know(&mut self, rows: &RecordBatch, part: &Part, (shape, coder): (&Shape, &Coder)) -> Result<()> {
-        let (keys, sequences) = codes(rows, shape, coder)?;
-        let floor = self.floor().filter(|_| self.truncates()).cloned();
-        let first = rows.column(shape.keys[0]);
-        let is_wanted = |row: usize| match &floor {
-            Some(floor) => sequences.row(row).as_ref() > floor.as_ref() && part.holds(keys.row(row).as_ref()),
+        let keys = align(rows, &shape.key_schema()?)?;
+        let first = ArrayRef::clone(keys.column(0));
+        let keys = coder.keys(keys.columns())?;
+        let floor = self.floor().filter(|_| self.truncates());
+        let later = match floor {
+            Some(floor) => Some((floor, coder.sequences(align(rows, &shape.sequence_schema()?)?.column(0))?)),
+            None => None,
+        };
+        let is_wanted = |row: usize| match &later {
+            Some((floor, sequences)) => {
+                sequences.row(row).as_ref() > floor.as_ref() && part.holds(keys.row(row).as_ref())
+            }
             None => self.by_key.contains_key(keys.row(row).as_ref()),
         };
         let wanted: BooleanArray =
             (0..rows.num_rows()).map(|row| Some(first.is_valid(row) && is_wanted(row))).collect();
-        let deleted = rows.column(shape.deleted).as_boolean();
-        for (place, row) in wanted.values().set_indices().enumerate() {
-            let at = (self.batches.len(), place);
-            let sequence = sequences.row(row).as_ref().into();
-            let place = Place { at, sequence, is_delete: deleted.value(row), is_known: true };
-            self.by_key.entry(keys.row(row).as_ref().into()).or_default().push(place);
+        if wanted.true_count() == 0 {
+            return Ok(());
         }
-        if wanted.true_count() > 0 {
-            self.batches.push(filter_record_batch(rows, &wanted).map_err(LakeError::arrow)?);
+        let rows = align(&filter_record_batch(rows, &wanted).map_err(LakeError::arrow)?, &shape.wide)?;
+        self.place(&rows, Origin::SideTable, (shape, coder))?;
+        self.batches.push(rows);
+        Ok(())
+    }
+
+    /// Notes where the changes of the next batch of rows are.
+    fn place(&mut self, rows: &RecordBatch, from: Origin, (shape, coder): (&Shape, &Coder)) -> Result<()> {
+        let (keys, sequences) = codes(rows, shape, coder)?;
+        let deleted = rows.column(shape.deleted).as_boolean();
+        for (row, (key, sequence)) in keys.iter().zip(sequences.iter()).enumerate() {
+            let at = (self.batches.len(), row);
+            let sequence = sequence.as_ref().into();
+            let place = Place { at, sequence, is_delete: deleted.value(row), is_known: from == Origin::SideTable };
+            match self.by_key.get_mut(key.as_ref()) {
+                Some(places) => places.push(place),
+                None => drop(self.by_key.insert(key.as_ref().into(), vec![place])),
+            }
         }
         Ok(())
     }

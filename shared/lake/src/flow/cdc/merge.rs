@@ -12,9 +12,11 @@ use arrow::compute::{filter_record_batch, not};
 use arrow::datatypes::TimestampMicrosecondType;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::{Expr, ident};
+use datafusion::physical_plan::common::spawn_buffered;
 use futures::TryStreamExt;
 use headwater_core::cdc::DELETED;
 
+use super::AHEAD;
 use super::candidates::Spread;
 use super::feed::Feed;
 use super::held::{Code, Coder};
@@ -169,7 +171,7 @@ impl FlowRun<'_> {
         if let Some((table, files)) = table
             && !files.is_empty()
         {
-            let mut rows = self.stream_of(table, files, None).await?;
+            let mut rows = spawn_buffered(self.stream_of(table, files, None).await?, AHEAD);
             while let Some(batch) = rows.try_next().await.map_err(LakeError::query)? {
                 let batch = align(&batch, &plan.schema)?;
                 let (staying, lost) = finding.staying(&batch, stays)?;

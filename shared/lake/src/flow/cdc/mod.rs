@@ -19,6 +19,7 @@ mod candidates;
 mod feed;
 mod fold;
 mod held;
+mod known;
 mod merge;
 mod parts;
 mod rows;
@@ -50,7 +51,7 @@ use super::execute::Executed;
 use super::outlet::{Outlet, Plan, Produced, TablePlan};
 use super::settle::{Identity, Merge};
 use super::target::Pinned;
-use crate::align::{align, fit};
+use crate::align::fit;
 use crate::error::{LakeError, Result};
 use crate::protocol::CHANGE_DATA_FEED;
 use crate::table::{DataFile, Table};
@@ -58,6 +59,9 @@ use crate::write::discard;
 
 /// The progress of a flow that has none.
 const START: i64 = -1;
+
+/// Batches of a table that are decoded ahead, on another thread, of what is done with them.
+const AHEAD: usize = 2;
 
 /// How long deletes are remembered, unless the table says otherwise.
 const TWO_DAYS: u32 = 2 * 24 * 60 * 60;
@@ -322,33 +326,6 @@ impl FlowRun<'_> {
         }
         report.changes = Some(counts);
         Ok([main, kept])
-    }
-
-    /// Adds what the side table knows of the keys.
-    async fn know(&self, held: &mut Held, spread: &Spread, session: &Session<'_>, finding: Finding<'_>) -> Result<()> {
-        let Session { pinned, shape, coder, part, .. } = session;
-        let Some(table) = &pinned.changes else { return Ok(()) };
-        if shape.truncated.is_some() {
-            let files: Vec<DataFile> =
-                table.files()?.into_iter().filter(|file| file.may_hold_null(shape.key_names()[0])).collect();
-            let mut rows = self.stream_of(table, &files, None).await?;
-            while let Some(batch) = rows.try_next().await.map_err(LakeError::query)? {
-                held.know_truncations(&align(&batch, &shape.wide)?, shape, coder)?;
-            }
-        }
-        let files = if held.truncates() {
-            table.files()?
-        } else {
-            self.files_with(table, (&held.by_key, spread), finding).await?
-        };
-        if files.is_empty() {
-            return Ok(());
-        }
-        let mut rows = self.stream_of(table, &files, None).await?;
-        while let Some(batch) = rows.try_next().await.map_err(LakeError::query)? {
-            held.know(&align(&batch, &shape.wide)?, part, (shape, coder))?;
-        }
-        Ok(())
     }
 
     /// The files of a table that are written anew.

@@ -93,7 +93,7 @@ impl Shape {
 
     /// Whether the side table holds whole changes, rather than their keys alone: their values are needed
     /// again when a change comes in between.
-    const fn keeps_values(&self) -> bool {
+    pub(super) const fn keeps_values(&self) -> bool {
         self.is_partial || self.history.is_some()
     }
 
@@ -114,6 +114,11 @@ impl Shape {
     /// The schema of the key columns alone.
     pub(super) fn key_schema(&self) -> Result<SchemaRef> {
         self.wide.project(&self.keys).map(Arc::new).map_err(LakeError::arrow)
+    }
+
+    /// The schema of the sequence alone.
+    pub(super) fn sequence_schema(&self) -> Result<SchemaRef> {
+        self.wide.project(&[self.sequence]).map(Arc::new).map_err(LakeError::arrow)
     }
 
     /// The side table of changes.
