@@ -10,6 +10,7 @@ mod commit;
 mod compaction;
 mod compaction_races;
 mod crash_points;
+mod damaged;
 mod drift;
 mod engine;
 mod envelopes;

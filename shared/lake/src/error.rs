@@ -219,7 +219,7 @@ impl LakeError {
             other if failure_below(&other).is_some() => Self::TableOutOfReach { table, source: Box::new(other) },
             other => Self::TableUnusable {
                 table,
-                message: other.to_string(),
+                message: remedy::without_backtrace(&other.to_string()).to_owned(),
                 help: "open it with a newer Headwater if it needs features that this one lacks; otherwise restore its log",
             },
         }

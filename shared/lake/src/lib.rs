@@ -24,4 +24,5 @@ pub mod table;
 mod time_travel;
 mod uploads;
 mod vacuum;
+mod whole_reads;
 pub mod write;

@@ -83,7 +83,7 @@ impl Entry {
 }
 
 /// Whether this is the name of a log entry.
-fn is_entry(location: &Path) -> bool {
+pub(crate) fn is_entry(location: &Path) -> bool {
     let mut parts = location.parts().rev();
     let name = parts.next();
     parts.next().is_some_and(|folder| folder.as_ref() == "_delta_log")

@@ -77,11 +77,16 @@ const REMEDIES: [Remedy; 11] = [
 /// An error of storage for people: its text without secrets and the document that the service answered with, and the
 /// remedy where the text tells.
 pub(crate) fn told(text: &str) -> String {
-    let brief = brief(&redacted(text));
+    let brief = brief(&redacted(without_backtrace(text)));
     match find(text) {
         Some(remedy) => format!("{brief}\n  help: {}", remedy.help),
         None => brief,
     }
+}
+
+/// A text without the calls that the Delta kernel adds where `RUST_BACKTRACE` is set.
+pub(crate) fn without_backtrace(text: &str) -> &str {
+    text.split_once("\n   0: ").map_or(text, |(text, _)| text)
 }
 
 /// Whether trying again won't change it, so that a person has to act.

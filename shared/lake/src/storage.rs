@@ -19,6 +19,7 @@ use url::Url;
 use crate::clouds;
 use crate::error::{LakeError, Result};
 use crate::recent_log::RecentLog;
+use crate::whole_reads::WholeReads;
 
 /// The root of a lake. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -72,10 +73,10 @@ impl Storage {
         Self::open(location)
     }
 
-    /// A root on a store whose own root is that of the URL's authority.
+    /// A root on a store whose own root is that of the URL's authority. A read that gives less than was asked for fails.
     #[must_use]
     pub fn with_store(url: Url, root: Arc<dyn ObjectStore>) -> Self {
-        Self { url, root }
+        Self { url, root: Arc::new(WholeReads::new(root)) }
     }
 
     /// The same storage, for one process: log entries that it has just read or put aren't asked for again, which pays where
