@@ -25,6 +25,7 @@ mod landing;
 mod language;
 mod local_host;
 mod logs;
+mod poison;
 mod redrive;
 mod requests;
 mod shadows;

@@ -1,5 +1,7 @@
 //! The folder or bucket in which files arrive: what is in it, or what a notice says arrived.
 
+use std::error::Error;
+
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt};
 use globset::GlobMatcher;
@@ -74,6 +76,7 @@ impl Landing {
                 match store.head(&key).await {
                     Ok(object) => Ok(self.found(object)),
                     Err(object_store::Error::NotFound { .. }) => Ok(None),
+                    Err(source) if is_no_name(&source) => Ok(None),
                     Err(source) => Err(LakeError::Storage { action: "can't look for", path: key.to_string(), source }),
                 }
             }
@@ -120,6 +123,15 @@ impl Landing {
         !below.iter().any(|part| part.starts_with(['.', '_']))
             && self.glob.as_ref().is_none_or(|glob| glob.is_match(below.join("/")))
             && self.filter.as_ref().is_none_or(|filter| filter.is_match(name))
+    }
+}
+
+/// Whether nothing can be called so: no reason to ask again, nor to keep others waiting.
+fn is_no_name(error: &(dyn Error + 'static)) -> bool {
+    use std::io::ErrorKind as Io;
+    match error.downcast_ref::<std::io::Error>() {
+        Some(error) => matches!(error.kind(), Io::NotADirectory | Io::InvalidFilename | Io::InvalidInput),
+        None => error.source().is_some_and(is_no_name),
     }
 }
 

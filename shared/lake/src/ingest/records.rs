@@ -36,7 +36,23 @@ pub(super) struct Cutter<'a> {
     by_lines: usize,
     /// The rest of the line belongs to a record that was too large.
     skipping: bool,
+    /// Where a JSON document stands.
+    list: List,
 }
+
+/// Where a JSON document stands between two objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum List {
+    /// In no list.
+    Outside,
+    /// In the list whose elements are the records.
+    Inside,
+    /// Something that is no object has been passed, and the brackets in it with it.
+    Unknown,
+}
+
+/// What is wrong with a document that ends too early.
+const OPEN_LIST: &str = "the list doesn't end: the file is cut short";
 
 /// How the next record ends.
 enum End {
@@ -55,7 +71,7 @@ enum End {
 impl<'a> Cutter<'a> {
     /// At the beginning of an input; larger records than the limit may be cut short.
     pub(super) const fn new(format: &'a Format, limit: usize) -> Self {
-        Self { format, limit, line: 1, by_lines: 0, skipping: false }
+        Self { format, limit, line: 1, by_lines: 0, skipping: false, list: List::Outside }
     }
 
     /// The records that end in this text, blank lines and comments left out, and how many bytes of it
@@ -70,14 +86,18 @@ impl<'a> Cutter<'a> {
                 continue;
             }
             if *self.format == Format::JsonDocument {
-                let gap = document_gap(&text[at..]);
+                let gap = self.document_gap(&text[at..]);
                 self.line += memchr_iter(b'\n', &text[at..at + gap]).count() as u64;
                 at += gap;
                 if at == text.len() {
                     break;
                 }
             }
-            match self.next_end(&text[at..], is_last) {
+            let end = self.next_end(&text[at..], is_last);
+            if text[at] != b'{' && !matches!(end, End::Beyond) {
+                self.list = List::Unknown;
+            }
+            match end {
                 End::Beyond => break,
                 End::After(length) => {
                     records.extend(record(text, at..at + length, self.line, self.format));
@@ -101,7 +121,27 @@ impl<'a> Cutter<'a> {
                 }
             }
         }
+        if is_last && at == text.len() && self.list == List::Inside && !ends_badly(&records) {
+            records.push(Record { range: at..at, line: self.line, fault: Some(OPEN_LIST), has_fraction: false });
+        }
         (records, at)
+    }
+
+    /// The bytes of a JSON document between two objects.
+    fn document_gap(&mut self, text: &[u8]) -> usize {
+        let mut is_between = |byte: &u8| match (*byte, self.list) {
+            (b'[', List::Outside) => {
+                self.list = List::Inside;
+                true
+            }
+            (b']', List::Inside) => {
+                self.list = List::Outside;
+                true
+            }
+            (b'[' | b']', List::Unknown) | (b',', _) => true,
+            (other, _) => other.is_ascii_whitespace(),
+        };
+        text.iter().position(|byte| !is_between(byte)).unwrap_or(text.len())
     }
 
     fn skip(&mut self, text: &[u8], at: usize) -> usize {
@@ -197,10 +237,9 @@ pub(super) fn record(text: &[u8], mut range: Range<usize>, line: u64, format: &F
     Some(Record { range, line, fault: shape.fault, has_fraction: shape.has_fraction })
 }
 
-/// The bytes of a JSON document between two objects.
-fn document_gap(text: &[u8]) -> usize {
-    let is_between = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'[' | b']' | b',');
-    text.iter().position(|byte| !is_between(byte)).unwrap_or(text.len())
+/// Whether what comes last has told already that the text was cut short.
+fn ends_badly(records: &[Record]) -> bool {
+    records.last().is_some_and(|record| record.fault.is_some())
 }
 
 fn is_open(record: &[u8], options: &CsvOptions) -> bool {
