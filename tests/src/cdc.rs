@@ -4,7 +4,7 @@ use headwater_core::name::DatasetName;
 use headwater_core::report::{ChangeCounts, Outcome};
 use headwater_runtime::local::FunctionKind;
 
-use crate::lakes::{Lab, rows, tick, try_update, update, values};
+use crate::lakes::{Lab, lake_of, pipeline, rows, tick, try_update, update, values};
 
 const RAW: &str = "CREATE STREAMING TABLE raw AS SELECT * FROM STREAM read_files('in', format => 'json',
   schema => 'id INT, name STRING, city STRING, op STRING, seq INT, part INT, changed ARRAY<STRING>');";
@@ -180,6 +180,35 @@ async fn only_files_with_changed_keys_are_written_anew() {
     let merged = report.flows.iter().find(|flow| flow.changes.is_some()).unwrap();
     assert_eq!((merged.files_removed, merged.files_added), (1, 1));
     assert_eq!(lake.table(&DatasetName::new("t")).await.unwrap().unwrap().files().unwrap().len(), 2);
+}
+
+/// Files are as large as compaction leaves them, and smaller than those of a table that is appended to.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_writes_a_quarter_of_a_file_anew() {
+    let mut pipeline = pipeline(&kept_by("SEQUENCE BY seq COLUMNS (id, city)"));
+    pipeline.settings.target_file_size = 400_000;
+    let lab = Lab::new();
+    let lake = || lake_of(&pipeline, lab.folder.path(), std::sync::Arc::new(lab.store.clone()));
+    let text = |id: u64| format!("{:016x}", id.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let line = |id: u64| format!("{{\"id\": {id}, \"city\": \"{0}{0}\", \"seq\": 1}}\n", text(id));
+    lab.arrive("0.json", (0..40_000).map(line).collect::<String>());
+    update(&lake()).await;
+    tick(&lake(), FunctionKind::Compact).await;
+    let sizes = async |name: &str| {
+        let files = lake().table(&DatasetName::new(name)).await.unwrap().unwrap().files().unwrap();
+        files.iter().map(headwater_lake::table::DataFile::size).collect::<Vec<_>>()
+    };
+    for (name, at_most) in [("t", 150_000), ("t__changes", 150_000), ("raw", 600_000)] {
+        let sizes = sizes(name).await;
+        assert!(sizes.iter().all(|size| *size < at_most), "{name}: {sizes:?}");
+    }
+    assert!(sizes("raw").await.into_iter().max() > Some(200_000) && sizes("t").await.len() > 3);
+
+    lab.arrive("1.json", r#"{"id": 20000, "city": "y", "seq": 2}"#);
+    let report = update(&lake()).await;
+    let merged = report.flows.iter().find(|flow| flow.changes.is_some()).unwrap();
+    assert_eq!(merged.files_removed, 1);
+    assert!(merged.bytes_added < 150_000, "{}", merged.bytes_added);
 }
 
 #[tokio::test(flavor = "multi_thread")]

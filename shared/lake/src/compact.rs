@@ -69,7 +69,7 @@ impl Lake {
         for dataset in self.tables_of(&Cause::Timer(names.to_vec())) {
             let Some(table) = self.table(&dataset).await? else { continue };
             let files = table.files()?;
-            let bins = self.bins(&files);
+            let bins = self.bins(&dataset, &files);
             let expired = self.expired_files(&dataset, &table, Self::now()).await?;
             let rewritten: Vec<&DataFile> = bins.iter().flatten().collect();
             plans.push(CompactionPlan {
@@ -92,10 +92,8 @@ impl Lake {
         };
         let tables = self.pipeline().datasets.iter().filter(|dataset| dataset.kind.has_table());
         let wanted = tables.filter(|dataset| named.is_empty() || named.contains(&dataset.name));
-        let is_kept_by_changes =
-            |name: &DatasetName| self.pipeline().flows_into(name).any(|flow| flow.changes.is_some());
         let with_sides = |name: &DatasetName| {
-            let changes = is_kept_by_changes(name).then(|| name.changes());
+            let changes = self.is_kept_by_changes(name).then(|| name.changes());
             [name.clone(), name.quarantine(), name.late()].into_iter().chain(changes).collect::<Vec<_>>()
         };
         wanted.flat_map(|dataset| with_sides(&dataset.name)).collect()
@@ -105,7 +103,7 @@ impl Lake {
     async fn compact_table(&self, dataset: &DatasetName, trigger: &Trigger, report: &mut Report) -> Result<()> {
         let Some(table) = self.table(dataset).await? else { return Ok(()) };
         check_writable(&self.storage().table_url(table.path()), table.snapshot()?)?;
-        for bin in self.bins(&table.files()?) {
+        for bin in self.bins(dataset, &table.files()?) {
             if trigger.deadline.is_some_and(|deadline| Self::now() >= deadline) {
                 return Ok(());
             }
@@ -118,11 +116,11 @@ impl Lake {
         Ok(())
     }
 
-    fn bins(&self, files: &[DataFile]) -> Vec<Vec<DataFile>> {
+    fn bins(&self, dataset: &DatasetName, files: &[DataFile]) -> Vec<Vec<DataFile>> {
         let candidate =
             |file: &DataFile| Candidate { partition: file.partition(), size: file.size(), pinned: is_pinned(file) };
         let settings = &self.pipeline().settings;
-        let policy = Policy { target_size: settings.target_file_size, min_files: settings.compact_min_files };
+        let policy = Policy { target_size: self.file_size(dataset), min_files: settings.compact_min_files };
         let bins = plan_bins(&files.iter().map(candidate).collect::<Vec<_>>(), policy);
         bins.into_iter().map(|bin| bin.into_iter().map(|index| files[index].clone()).collect()).collect()
     }

@@ -14,6 +14,9 @@ use crate::error::{LakeError, Result};
 use crate::storage::Storage;
 use crate::table::Table;
 
+/// Into so many files goes, where rows are changed, what is one file elsewhere.
+const SMALLER_WHERE_CHANGED: u64 = 4;
+
 /// A pipeline's lake. Cheap to share by reference; one a process is enough.
 ///
 /// Warm: table handles are kept between invocations and read only what is new. Nothing in here is
@@ -124,6 +127,19 @@ impl Lake {
             message: format!("`{name}` has no table"),
             help: "name a streaming table, a materialized view, or a side table of one".into(),
         })
+    }
+
+    /// Whether a dataset is kept by changes.
+    pub(crate) fn is_kept_by_changes(&self, name: &DatasetName) -> bool {
+        self.pipeline.flows_into(name).any(|flow| flow.changes.is_some())
+    }
+
+    /// Bytes of a data file of a dataset or side table, about. A change of a row writes its whole file anew, so that
+    /// files of what is kept by changes are smaller.
+    pub(crate) fn file_size(&self, name: &DatasetName) -> u64 {
+        let main = name.main().filter(|main| main.changes() == *name);
+        let is_changed = self.is_kept_by_changes(main.as_ref().unwrap_or(name));
+        self.pipeline.settings.target_file_size / if is_changed { SMALLER_WHERE_CHANGED } else { 1 }
     }
 
     /// A handle of a dataset's table at its latest version; `None` while there is no table.

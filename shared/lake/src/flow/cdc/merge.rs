@@ -128,7 +128,7 @@ impl FlowRun<'_> {
         (stays, rows): (&Stays, impl Iterator<Item = Result<RecordBatch>>),
         (finding, mut feed): (Finding<'_>, Option<Feed>),
     ) -> Result<Merged> {
-        let size = self.lake.pipeline().settings.target_file_size;
+        let size = self.lake.file_size(&self.flow.target);
         let schema = Arc::clone(&plan.schema);
         let mut writer = Writer::new(self.lake.storage(), &plan.path, schema, &plan.partitioned_by, size)?;
         let filled = Box::pin(self.fill((&mut writer, feed.as_mut()), plan, (&table, stays, rows), finding)).await;
