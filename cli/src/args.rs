@@ -167,9 +167,12 @@ pub(crate) struct RunArguments {
 pub(crate) struct ReplayArguments {
     /// Recorded events: one a line, plain or gzip; `-` reads standard input
     pub(crate) file: PathBuf,
-    /// Source to send them to, as in read_events('SOURCE'), or a queue of SQS: sqs://QUEUE?region=REGION, or its URL
+    /// Source to send them to, as in read_events('SOURCE'), or a queue of SQS: sqs://QUEUE?region=REGION, or its URL; or a hub: eventhubs://NAMESPACE/HUB
     #[arg(long, value_name = "SOURCE")]
     pub(crate) to: String,
+    /// Field whose value is an event's partition key, where they go to a hub [default: they are spread]
+    #[arg(long, value_name = "FIELD")]
+    pub(crate) key: Option<String>,
     /// Times as fast as recorded [default: as fast as possible]
     #[arg(long, value_name = "FACTOR", value_parser = positive)]
     pub(crate) speed: Option<f64>,

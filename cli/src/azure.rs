@@ -10,6 +10,7 @@ use headwater_runtime::telemetry::{self, LEVEL_VARIABLE, LogFormat};
 
 use crate::failure::Result;
 use crate::host::dispatch;
+use crate::hubs;
 use crate::lambda::LEVEL;
 use crate::project;
 
@@ -26,12 +27,13 @@ pub(crate) async fn execute() -> Result<()> {
     let settings = Settings::read(&environment)?;
     let (pipeline, folder) = project::load(Some(&settings.project))?.into_pipeline()?;
     let lake = Arc::new(Lake::open(pipeline.clone(), &folder)?);
+    let hubs = hubs::all(&lake)?;
     let handler = move |function: FunctionKind, trigger| {
         let lake = Arc::clone(&lake);
         async move { dispatch(lake, function, trigger).await }
     };
     let mut stop = stop_on_signals()?;
     let stopped = async move { stop.wait_for(|stopped| *stopped).await.map(drop).unwrap_or_default() };
-    serve(App { settings, pipeline, handler }, stopped).await?;
+    serve(App { settings, pipeline, hubs, handler }, stopped).await?;
     Ok(())
 }

@@ -10,6 +10,7 @@ use headwater_lake::lake::Lake;
 use headwater_runtime::local::{FunctionKind, Host, Pace, Queue, WatchedTable};
 
 use crate::failure::Result;
+use crate::hubs;
 use crate::look::Look;
 
 /// What an update wakes, in this order.
@@ -33,11 +34,11 @@ pub(crate) async fn dispatch(lake: Arc<Lake>, function: FunctionKind, trigger: T
 }
 
 /// The host of a pipeline.
-pub(crate) fn host(look: &Look, lake: &Lake) -> Result<Host> {
+pub(crate) fn host(look: &Look, lake: &Arc<Lake>) -> Result<Host> {
     let pipeline = &look.pipeline;
-    let mut queues = Vec::new();
+    let (mut queues, hubs) = (Vec::new(), hubs::all(lake)?);
     for (name, source) in &pipeline.sources {
-        queues.push(Queue { source: name.clone(), binding: look.open_queue(source)? });
+        queues.extend(look.open_queue(source)?.map(|binding| Queue { source: name.clone(), binding }));
     }
     let landing = folders(pipeline, lake);
     let pace = Pace {
@@ -45,7 +46,7 @@ pub(crate) fn host(look: &Look, lake: &Lake) -> Result<Host> {
         batch_bytes: pipeline.settings.max_batch_bytes,
         ..Pace::default()
     };
-    Ok(Host { queues, reads_files: !landing.is_empty(), landing, tables: tables(look, lake), pace })
+    Ok(Host { queues, hubs, reads_files: !landing.is_empty(), landing, tables: tables(look, lake), pace })
 }
 
 /// Local folders in which files arrive.

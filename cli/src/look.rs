@@ -1,11 +1,14 @@
 //! A look at a lake and its sources, without changing anything.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use headwater_core::model::{Dataset, EventSource, Pipeline, RelationSource};
 use headwater_core::name::DatasetName;
 use headwater_core::report::ChangeCounts;
+use headwater_lake::lake::Lake;
 use headwater_lake::storage::Storage;
 use headwater_lake::table::{CommitEntry, Table};
 use headwater_runtime::local::Binding;
@@ -13,9 +16,12 @@ use headwater_runtime::spool::{Depth, Spool, SpoolOptions};
 use headwater_runtime::sqs;
 
 use crate::failure::Result;
+use crate::hubs;
 
 /// How many commits back a table's last change of rows is looked for.
 const LOOK_BACK: usize = 20;
+/// A hub that is looked at has so long to answer.
+const LOOK: Duration = Duration::from_secs(15);
 
 /// A pipeline's lake, to look at.
 #[derive(Debug)]
@@ -114,30 +120,38 @@ impl Look {
         mains.flat_map(|main| [main.name.clone(), main.name.quarantine(), main.name.late()]).collect()
     }
 
-    /// The queue of an event source; an embedded one is made if there is none.
-    pub(crate) fn open_queue(&self, source: &EventSource) -> Result<Binding> {
+    /// The queue of an event source; an embedded one is made if there is none. A hub is no queue.
+    pub(crate) fn open_queue(&self, source: &EventSource) -> Result<Option<Binding>> {
         Ok(match source {
             EventSource::Spool { path, visibility_timeout, max_receive_count } => {
                 let (visibility_timeout, max_receive_count) = (*visibility_timeout, *max_receive_count);
                 let options = SpoolOptions { visibility_timeout, max_receive_count };
-                Binding::Spool(Spool::open(below(&self.folder, path), options)?)
+                Some(Binding::Spool(Spool::open(below(&self.folder, path), options)?))
             }
             EventSource::Sqs { queue, visibility_timeout } => {
-                Binding::Sqs { queue: sqs::Queue::new(queue.clone()), visibility_timeout: *visibility_timeout }
+                Some(Binding::Sqs { queue: sqs::Queue::new(queue.clone()), visibility_timeout: *visibility_timeout })
             }
+            EventSource::EventHubs { .. } => None,
         })
     }
 
-    /// How many messages wait at a source.
-    pub(crate) async fn depth(&self, source: &EventSource, now: DateTime<Utc>) -> Result<Depth> {
+    /// How many messages wait at a source; of a hub, events that its tables haven't committed.
+    pub(crate) async fn depth(&self, source: (&str, &EventSource), now: DateTime<Utc>) -> Result<Depth> {
+        let (name, source) = source;
+        if let EventSource::EventHubs { hub } = source {
+            let lake = Arc::new(Lake::inspect(self.pipeline.clone(), &self.folder)?);
+            let hub = hubs::source(name, hub, &lake)?;
+            return Ok(Depth { waiting: hub.waiting(LOOK).await?, ..Depth::default() });
+        }
         if let EventSource::Spool { path, .. } = source
             && !below(&self.folder, path).is_dir()
         {
             return Ok(Depth::default());
         }
         Ok(match self.open_queue(source)? {
-            Binding::Spool(spool) => spool.depth(now)?,
-            Binding::Sqs { queue, .. } => queue.depth().await?,
+            Some(Binding::Spool(spool)) => spool.depth(now)?,
+            Some(Binding::Sqs { queue, .. }) => queue.depth().await?,
+            None => Depth::default(),
         })
     }
 }

@@ -5,6 +5,7 @@ mod azure;
 mod commands;
 mod failure;
 mod host;
+mod hubs;
 mod lambda;
 mod look;
 mod output;

@@ -192,7 +192,7 @@ async fn the_same_step_by_two_runs_is_applied_once() {
         let table = table_of(&place.storage, [0]).await;
         let step = |change: Change| {
             let mut change = Change { txns: vec![("flow".into(), 7)], ..change };
-            change.fence.state = Some(headwater_core::commit::Expected { app_id: "flow".into(), from: None, to: 7 });
+            change.fence.state = vec![headwater_core::commit::Expected { app_id: "flow".into(), from: None, to: 7 }];
             change
         };
         let (first, second) = (step(append_of(&place.storage, [1]).await), step(append_of(&place.storage, [1]).await));

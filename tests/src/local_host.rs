@@ -58,7 +58,7 @@ fn site(folder: &Path) -> Site {
     let tables = ["raw", "others", "landed", "checked", "total"].map(watched).into();
     let queues = vec![queue("others"), queue("events")];
     let pace = Pace { poll: Duration::from_millis(5), gold: Duration::from_millis(5), ..Pace::default() };
-    let host = Host { queues, landing: vec![folder.join("in")], reads_files: true, tables, pace };
+    let host = Host { queues, hubs: Vec::new(), landing: vec![folder.join("in")], reads_files: true, tables, pace };
     Site { lake, host }
 }
 

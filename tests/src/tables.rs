@@ -98,7 +98,7 @@ pub(crate) async fn append_of(storage: &Storage, values: impl IntoIterator<Item 
 
 /// All rows replaced by others.
 pub(crate) async fn overwrite_of(storage: &Storage, table: &Table, values: impl IntoIterator<Item = i64>) -> Change {
-    let fence = Fence { state: None, replaces_table: true };
+    let fence = Fence { state: Vec::new(), replaces_table: true };
     Change { removes: table.files().unwrap(), fence, ..append_of(storage, values).await }
 }
 
@@ -189,7 +189,7 @@ impl Steps {
         let mut change = Change { adds: write(storage, [self.first + step]).await?.adds, ..nothing() };
         change.schema = table.is_none().then(creation);
         change.txns = vec![(self.app_id.clone(), step)];
-        change.fence.state = Some(Expected { app_id: self.app_id.clone(), from: done, to: step });
+        change.fence.state = vec![Expected { app_id: self.app_id.clone(), from: done, to: step }];
         Ok(match commit(storage, NUMBERS, table.as_ref(), &change, patient()).await? {
             CommitOutcome::Committed { .. } | CommitOutcome::AlreadyApplied { .. } => step,
             CommitOutcome::Redo { .. } | CommitOutcome::Retryable { .. } => step - 1,

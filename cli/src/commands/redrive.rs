@@ -38,8 +38,8 @@ pub(crate) async fn execute(arguments: &RedriveArguments, folder: Option<&Path>,
 async fn messages_wait(look: &Look, table: &DatasetName) -> Result<bool> {
     for relation in look.pipeline.flows_into(table).filter_map(|flow| flow.stream()) {
         let RelationSource::Events { source, .. } = &relation.source else { continue };
-        let Some(source) = look.pipeline.sources.get(source) else { continue };
-        let depth = look.depth(source, Utc::now()).await?;
+        let Some(source) = look.pipeline.sources.get_key_value(source) else { continue };
+        let depth = look.depth((source.0, source.1), Utc::now()).await?;
         if depth != Depth::default() {
             return Ok(true);
         }
@@ -96,7 +96,19 @@ async fn dead_letters(arguments: &RedriveArguments, look: &Look, output: &Output
     let chosen = |name: &String| arguments.name.as_ref().is_none_or(|source| source == name);
     let mut lines = Vec::new();
     for (name, source) in sources.iter().filter(|(name, _)| chosen(name)) {
-        lines.push((name.as_str(), returned::to_source(&look.open_queue(source)?, arguments.dry_run, output).await?));
+        match look.open_queue(source)? {
+            Some(queue) => {
+                lines.push((name.as_str(), returned::to_source(&queue, arguments.dry_run, output).await?));
+            }
+            None if arguments.name.is_some() => {
+                let help = "name the table that it is landed in, to redrive that table's quarantine";
+                let message = format!(
+                    "`{name}` is a hub, which has no dead letters: its events are read until they are committed"
+                );
+                return Err(Failure::invalid(message, help));
+            }
+            None => {}
+        }
     }
     returned::print(&lines, arguments.dry_run, output)
 }

@@ -4,12 +4,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use headwater_core::aws::sqs::QueueAddress;
+use headwater_core::hub::{HubAddress, HubAddressError};
+use headwater_core::model::EventSource;
 use headwater_core::nearest::did_you_mean;
 use headwater_core::replay::{ReplayOptions, Speed};
+use headwater_runtime::eventhubs::HubSender;
 use headwater_runtime::local::{Binding, Stop, stop_on_signals};
 use headwater_runtime::replay::{Replay, Replayed, Sink, replay};
 use headwater_runtime::spool::Spool;
-use headwater_runtime::sqs::BlockingSender;
+use headwater_runtime::sqs::{BlockingSender, Queue};
 use indicatif::ProgressBar;
 use serde_json::json;
 use tokio::runtime::Handle;
@@ -17,6 +20,7 @@ use tokio::runtime::Handle;
 use super::queue::{self, progress};
 use crate::args::{Format, ReplayArguments};
 use crate::failure::{Exit, Failure, Result};
+use crate::hubs;
 use crate::look::Look;
 use crate::output::Output;
 use crate::project;
@@ -24,9 +28,11 @@ use crate::render::{self, listing::Listing};
 
 /// Messages of one batch to a queue of SQS, so that progress is seen.
 const SQS_BATCH: usize = 500;
+/// Events that are sorted by their keys together.
+const HUB_BATCH: usize = 5_000;
 
 pub(crate) async fn execute(arguments: ReplayArguments, project: Option<&Path>, output: &Output) -> Result<Exit> {
-    let target = target(&arguments.to, project).await?;
+    let target = target(&arguments, project).await?;
     let stop = stop_on_signals()?;
     let bar = progress(output);
     let drawn = bar.clone();
@@ -45,6 +51,7 @@ pub(crate) async fn execute(arguments: ReplayArguments, project: Option<&Path>, 
 enum Target {
     Spool(Spool),
     Sqs(BlockingSender),
+    Hub(Box<HubSender>),
 }
 
 impl Target {
@@ -52,30 +59,54 @@ impl Target {
         match self {
             Self::Spool(spool) => spool,
             Self::Sqs(sender) => sender,
+            Self::Hub(sender) => &**sender,
         }
     }
 }
 
-/// A queue by its address, which needs no project, or a source's. One of SQS is asked first whether it is there.
-async fn target(name: &str, project: Option<&Path>) -> Result<Target> {
-    let queue = if QueueAddress::is_meant(name) {
-        queue::at(name)?
+/// A queue or hub by its address, which needs no project, or a source's. One of a cloud is asked first whether it is there.
+async fn target(arguments: &ReplayArguments, project: Option<&Path>) -> Result<Target> {
+    let name = arguments.to.as_str();
+    let hub = if HubAddress::is_meant(name) {
+        HubAddress::parse(name).map_err(|error| Failure::invalid(error.to_string(), HubAddressError::HELP))?
+    } else if QueueAddress::is_meant(name) {
+        return queue_of(queue::at(name)?, arguments).await;
     } else {
-        match source(name, &Look::new(project::load(project)?.into_pipeline()?)?)? {
-            Binding::Spool(spool) => return Ok(Target::Spool(spool)),
-            Binding::Sqs { queue, .. } => queue,
+        let look = Look::new(project::load(project)?.into_pipeline()?)?;
+        let source = source(name, &look)?;
+        match look.open_queue(source)? {
+            Some(Binding::Spool(spool)) => return keyless(arguments).map(|()| Target::Spool(spool)),
+            Some(Binding::Sqs { queue, .. }) => return queue_of(queue, arguments).await,
+            None => {}
         }
+        let EventSource::EventHubs { hub } = source else { return Err(unknown(name, &look)) };
+        hub.clone()
     };
+    let hub = hubs::at(&hub)?;
+    hub.check().await?;
+    Ok(Target::Hub(Box::new(HubSender::new(hub, arguments.key.clone(), Handle::current()))))
+}
+
+async fn queue_of(queue: Queue, arguments: &ReplayArguments) -> Result<Target> {
+    keyless(arguments)?;
     queue.check().await?;
     Ok(Target::Sqs(BlockingSender::new(queue, Handle::current())))
 }
 
-fn source(name: &str, look: &Look) -> Result<Binding> {
-    let Some(source) = look.pipeline.sources.get(name) else {
-        let help = did_you_mean(name, look.pipeline.sources.keys().map(String::as_str));
-        return Err(Failure::invalid(format!("the project has no source `{name}`"), help));
-    };
-    look.open_queue(source)
+fn keyless(arguments: &ReplayArguments) -> Result<()> {
+    match arguments.key {
+        Some(_) => Err(Failure::invalid("--key is for a hub, and this is a queue", "leave --key out")),
+        None => Ok(()),
+    }
+}
+
+fn source<'a>(name: &str, look: &'a Look) -> Result<&'a EventSource> {
+    look.pipeline.sources.get(name).ok_or_else(|| unknown(name, look))
+}
+
+fn unknown(name: &str, look: &Look) -> Failure {
+    let help = did_you_mean(name, look.pipeline.sources.keys().map(String::as_str));
+    Failure::invalid(format!("the project has no source `{name}`"), help)
 }
 
 /// Sends everything as often as asked; each time with a seed of its own.
@@ -113,6 +144,7 @@ fn plan(arguments: &ReplayArguments, target: &Target, round: u32) -> Replay {
     match target {
         Target::Spool(_) => whole,
         Target::Sqs(_) => Replay { batch: SQS_BATCH, ..whole },
+        Target::Hub(_) => Replay { batch: HUB_BATCH, ..whole },
     }
 }
 

@@ -63,7 +63,7 @@ async fn lines(look: &Look) -> Result<Vec<Line>> {
 async fn depths(look: &Look, now: DateTime<Utc>, output: &Output) -> Vec<(String, Option<Depth>)> {
     let mut depths = Vec::new();
     for (name, source) in &look.pipeline.sources {
-        let depth = look.depth(source, now).await;
+        let depth = look.depth((name, source), now).await;
         if let Err(failure) = &depth {
             output.complain(&format!("source {name}: {failure}"));
         }

@@ -8,6 +8,6 @@ use headwater_lake::lake::Lake;
 pub async fn handle(lake: &Lake, trigger: Trigger) -> Report {
     match &trigger.cause {
         Cause::Objects(_) | Cause::Timer(_) => lake.land_files(&trigger).await,
-        Cause::Messages(_) | Cause::Commits(_) => Report::default(),
+        Cause::Messages(_) | Cause::Partitions(_) | Cause::Commits(_) => Report::default(),
     }
 }

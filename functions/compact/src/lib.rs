@@ -8,6 +8,6 @@ use headwater_lake::lake::Lake;
 pub async fn handle(lake: &Lake, trigger: Trigger) -> Report {
     match &trigger.cause {
         Cause::Commits(_) | Cause::Timer(_) => lake.maintain(&trigger).await,
-        Cause::Messages(_) | Cause::Objects(_) => Report::default(),
+        Cause::Messages(_) | Cause::Partitions(_) | Cause::Objects(_) => Report::default(),
     }
 }

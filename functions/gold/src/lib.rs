@@ -14,6 +14,6 @@ pub async fn handle(lake: &Lake, trigger: Trigger) -> Report {
             let grouper = Grouper::new(|schema, rows, grouping| group_by(schema, rows, grouping).map_err(Into::into));
             lake.refresh_views(&trigger, &grouper).await
         }
-        Cause::Messages(_) | Cause::Objects(_) => Report::default(),
+        Cause::Messages(_) | Cause::Partitions(_) | Cause::Objects(_) => Report::default(),
     }
 }

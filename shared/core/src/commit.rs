@@ -12,9 +12,9 @@ const ENTRY_DIGITS: usize = 20;
 /// What a commit attempt needs to still be true when it lands.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Fence {
-    /// The flow's `txn` as it was read. Another commit that moved it has done this work or other
-    /// work of the same flow.
-    pub state: Option<Expected>,
+    /// The flow's `txn`s as they were read, one for each part of its source. Another commit that moved one of them has done this work
+    /// or other work of the same flow.
+    pub state: Vec<Expected>,
     /// The attempt was computed from every row of the table: it replaces them all, or leaves out rows
     /// whose keys are there. Rows that appear meanwhile would survive it, or be doubled.
     pub replaces_table: bool,
@@ -133,10 +133,13 @@ pub fn decide(attempt: &Attempt, winners: &[Winner]) -> Decision {
 /// What one winner means for the attempt, if it means anything.
 fn against(attempt: &Attempt, winner: &Winner) -> Option<Decision> {
     let redo = |reason| Some(Decision::Redo { reason });
-    if let Some(expected) = &attempt.fence.state
-        && let Some((_, version)) = winner.txns.iter().find(|(app_id, _)| *app_id == expected.app_id)
-    {
-        if *version >= expected.to && Some(*version) > expected.from {
+    let moved = |expected: &Expected| {
+        let (_, version) = winner.txns.iter().find(|(app_id, _)| *app_id == expected.app_id)?;
+        Some(*version >= expected.to && Some(*version) > expected.from)
+    };
+    let moved: Vec<Option<bool>> = attempt.fence.state.iter().map(moved).collect();
+    if moved.iter().any(Option::is_some) {
+        if moved.iter().all(|moved| *moved == Some(true)) {
             return Some(Decision::Applied { version: winner.version, ours: false });
         }
         return redo(RedoReason::Progress);
@@ -150,7 +153,7 @@ fn against(attempt: &Attempt, winner: &Winner) -> Option<Decision> {
     if attempt.fence.replaces_table && winner.adds_rows {
         return redo(RedoReason::NewRows);
     }
-    if attempt.fence.state.is_some() && winner.removes_rows {
+    if !attempt.fence.state.is_empty() && winner.removes_rows {
         return redo(RedoReason::LostRows);
     }
     if winner.holds_our_records {
@@ -182,7 +185,7 @@ mod tests {
     }
 
     fn stateful(from: Option<i64>, to: i64) -> Attempt {
-        let state = Some(Expected { app_id: "flow".into(), from, to });
+        let state = vec![Expected { app_id: "flow".into(), from, to }];
         Attempt { fence: Fence { state, replaces_table: false }, ..attempt() }
     }
 
@@ -218,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_replacement_misses_no_new_rows() {
-        let ours = Attempt { fence: Fence { state: None, replaces_table: true }, ..attempt() };
+        let ours = Attempt { fence: Fence { state: Vec::new(), replaces_table: true }, ..attempt() };
         assert_eq!(decide(&ours, &[winner(4)]), Decision::Redo { reason: RedoReason::NewRows });
     }
 
@@ -239,6 +242,22 @@ mod tests {
     #[test]
     fn less_progress_by_another_run_is_computed_again() {
         assert_eq!(decide(&stateful(Some(3), 7), &[moving(4, 5)]), Decision::Redo { reason: RedoReason::Progress });
+    }
+
+    #[test]
+    fn a_batch_of_several_parts_is_applied_only_when_all_of_them_are() {
+        let expected = |app_id: &str, to| Expected { app_id: app_id.into(), from: Some(3), to };
+        let state = vec![expected("flow/0", 7), expected("flow/1", 5)];
+        let ours = Attempt { fence: Fence { state, replaces_table: false }, ..attempt() };
+        let moving = |txns: &[(&str, i64)]| {
+            let txns = txns.iter().map(|(app_id, to)| ((*app_id).to_owned(), *to)).collect();
+            decide(&ours, &[Winner { txns, ..winner(4) }])
+        };
+        let redo = Decision::Redo { reason: RedoReason::Progress };
+        assert_eq!(moving(&[("flow/0", 7), ("flow/1", 6)]), Decision::Applied { version: 4, ours: false });
+        assert_eq!(moving(&[("flow/0", 7)]), redo);
+        assert_eq!(moving(&[("flow/0", 7), ("flow/1", 4)]), redo);
+        assert_eq!(moving(&[("flow/2", 9)]), Decision::Rebase { onto: 4 });
     }
 
     #[test]
@@ -271,7 +290,7 @@ mod tests {
         #[test]
         fn a_rebase_touches_nothing_of_ours(winners in prop::collection::vec(any_winner(), 1..6), removes in prop::collection::btree_set("[a-d]", 0..3),
                                             replaces_table: bool, to in 0_i64..9) {
-            let state = Some(Expected { app_id: "flow".into(), from: None, to });
+            let state = vec![Expected { app_id: "flow".into(), from: None, to }];
             let ours = Attempt { removes, fence: Fence { state, replaces_table }, ..attempt() };
             if let Decision::Rebase { .. } = decide(&ours, &winners) {
                 for winner in &winners {

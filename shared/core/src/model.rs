@@ -16,6 +16,7 @@ use sqlparser::ast;
 use crate::as_of::AsOf;
 use crate::aws::sqs::QueueAddress;
 use crate::diagnostic::Span;
+use crate::hub::HubAddress;
 use crate::name::{DatasetName, FlowName, Layer};
 
 pub use self::cdc::{AutoCdc, ChangeSource, ColumnChoice, StoredAs};
@@ -327,6 +328,11 @@ pub enum EventSource {
         queue: QueueAddress,
         /// A received message is hidden from others for so long, and for longer while it is worked on.
         visibility_timeout: Duration,
+    },
+    /// A hub of Azure Event Hubs, or the built-in endpoint of an IoT hub.
+    EventHubs {
+        /// Where it is.
+        hub: HubAddress,
     },
 }
 

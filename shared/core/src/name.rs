@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::hub::HubIdentity;
+
 /// The layer of a dataset, inferred from what its flows read and never declared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -188,6 +190,12 @@ impl FlowName {
         format!("headwater/{pipeline}/{}/watermark", self.0)
     }
 
+    /// The `app_id` of the `txn` action that holds the last sequence number that is committed of a hub's partition.
+    #[must_use]
+    pub fn partition_app_id(&self, pipeline: &str, hub: &HubIdentity, partition: &str) -> String {
+        format!("headwater/{pipeline}/{}/hub/{}", self.0, hub.partition(partition))
+    }
+
     /// The `app_id` of the `txn` action by which a side table tells the version of a table that the flow's batch was
     /// joined with.
     #[must_use]
@@ -233,5 +241,7 @@ mod tests {
         let flow = FlowName::new("F");
         assert_eq!(flow.app_id("p"), "headwater/p/f");
         assert_ne!(flow.app_id("p"), flow.watermark_app_id("p"));
+        let hub = HubIdentity { namespace: "n".into(), hub: "h".into(), created: Some(7) };
+        assert_eq!(flow.partition_app_id("p", &hub, "3"), "headwater/p/f/hub/n/h@7/3");
     }
 }

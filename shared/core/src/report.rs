@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ErrorKind;
+use crate::hub::Lost;
 use crate::model::Violation;
 use crate::name::{DatasetName, FlowName};
 
@@ -167,6 +168,22 @@ pub enum Input {
         source: String,
         /// How many messages were handed over.
         messages: u64,
+    },
+    /// What a partition of a hub gave, `(after, through]`.
+    Partition {
+        /// The source.
+        source: String,
+        /// The partition.
+        partition: String,
+        /// The last number committed before; `None` at the start.
+        after: Option<i64>,
+        /// The last number committed now.
+        through: i64,
+        /// How many events were read.
+        events: u64,
+        /// Numbers that retention took before they were read, both ends among them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        lost: Vec<Lost>,
     },
     /// Files.
     Files {

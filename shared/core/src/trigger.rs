@@ -9,6 +9,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::hub::HubBatch;
 use crate::name::DatasetName;
 
 /// A wake-up of one function.
@@ -33,6 +34,8 @@ impl Trigger {
 pub enum Cause {
     /// Messages that a queue handed over (`bronze-events`).
     Messages(MessageBatch),
+    /// What was read of the partitions of a hub (`bronze-events`).
+    Partitions(HubBatch),
     /// Objects that arrived (`bronze-files`): URLs whose path is the object's key as it is, not encoded.
     Objects(Vec<String>),
     /// New commits on these tables (`silver`).
@@ -47,6 +50,7 @@ impl Cause {
     pub const fn word(&self) -> &'static str {
         match self {
             Self::Messages(_) => "messages",
+            Self::Partitions(_) => "partitions",
             Self::Objects(_) => "objects",
             Self::Commits(_) => "commits",
             Self::Timer(_) => "timer",

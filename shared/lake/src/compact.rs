@@ -88,7 +88,7 @@ impl Lake {
     pub(crate) fn tables_of(&self, cause: &Cause) -> Vec<DatasetName> {
         let named = match cause {
             Cause::Timer(names) | Cause::Commits(names) => names.as_slice(),
-            Cause::Messages(_) | Cause::Objects(_) => &[],
+            Cause::Messages(_) | Cause::Partitions(_) | Cause::Objects(_) => &[],
         };
         let tables = self.pipeline().datasets.iter().filter(|dataset| dataset.kind.has_table());
         let wanted = tables.filter(|dataset| named.is_empty() || named.contains(&dataset.name));

@@ -92,6 +92,16 @@ pub enum RuntimeError {
         /// What a person can do.
         remedy: &'static str,
     },
+    /// The lake couldn't say what it has committed of a hub. The kind is the lake's.
+    #[error("could not read what is committed of hub `{hub}`: {reason}")]
+    Committed {
+        /// The hub's address.
+        hub: String,
+        /// What the lake says.
+        reason: String,
+        /// What the caller does about it.
+        kind: ErrorKind,
+    },
     /// A background task ended without an answer. `Internal`.
     #[error("a background task of the host ended without an answer: {reason}")]
     Task {
@@ -110,7 +120,10 @@ impl RuntimeError {
             Self::NoProject { .. } | Self::UnknownMessage { .. } | Self::TooLarge { .. } | Self::Setting { .. } => {
                 ErrorKind::Invalid
             }
-            Self::FlowsFailed { kind, .. } | Self::Queue { kind, .. } | Self::Hub { kind, .. } => *kind,
+            Self::FlowsFailed { kind, .. }
+            | Self::Queue { kind, .. }
+            | Self::Hub { kind, .. }
+            | Self::Committed { kind, .. } => *kind,
             Self::Task { .. } => ErrorKind::Internal,
         }
     }

@@ -95,6 +95,10 @@ impl<H: Handler, S: Fn(&Value)> Handler for Measured<H, S> {
 fn oldest(cause: &Cause) -> Option<DateTime<Utc>> {
     match cause {
         Cause::Messages(batch) => batch.messages.iter().map(|message| message.enqueued_at).min(),
+        Cause::Partitions(batch) => {
+            let events = batch.partitions.values().flat_map(|partition| &partition.events);
+            events.map(|event| event.enqueued_at).min()
+        }
         Cause::Objects(_) | Cause::Commits(_) | Cause::Timer(_) => None,
     }
 }

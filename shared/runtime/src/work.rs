@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use headwater_core::hub::HubBatch;
 use headwater_core::model::Pipeline;
 use headwater_core::name::DatasetName;
 use headwater_core::notices::NoticeBatch;
@@ -29,6 +30,11 @@ impl<H: Handler> Work<'_, H> {
     /// Lands messages; the report says which of them have to come again.
     pub(crate) async fn events(&self, batch: MessageBatch, deadline: DateTime<Utc>) -> Report {
         self.wake(Cause::Messages(batch), deadline).await
+    }
+
+    /// Lands what was read of a hub.
+    pub(crate) async fn partitions(&self, batch: HubBatch, deadline: DateTime<Utc>) -> Report {
+        self.wake(Cause::Partitions(batch), deadline).await
     }
 
     /// Does what notices tell of, once for all of them, and says which of them have to come again.

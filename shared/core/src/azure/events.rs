@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::encoding::{bytes, structured, take, text, time};
 use super::function::Function;
+use crate::hub;
 use crate::notices::EventError;
 use crate::trigger::{Message, MessageBatch};
 
@@ -94,6 +95,25 @@ impl HubBatch {
         let received_at = events.iter().map(|event| event.enqueued_at).min().unwrap_or(DateTime::<Utc>::UNIX_EPOCH);
         let messages = events.into_iter().map(|event| event.into_message(&hub, &partition)).collect();
         MessageBatch { source, messages, received_at }
+    }
+}
+
+impl From<HubEvent> for hub::HubEvent {
+    /// What the host has of it: all that isn't the payload is among its properties.
+    fn from(event: HubEvent) -> Self {
+        let HubEvent { sequence_number, offset, enqueued_at, partition_key, body, properties } = event;
+        Self {
+            sequence_number,
+            offset,
+            enqueued_at,
+            partition_key,
+            body,
+            content_type: None,
+            message_id: None,
+            correlation_id: None,
+            properties,
+            system_properties: BTreeMap::new(),
+        }
     }
 }
 

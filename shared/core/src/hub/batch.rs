@@ -6,6 +6,12 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
 use super::{HubIdentity, Lost};
+use crate::trigger::Message;
+
+/// The attribute that holds a message's partition.
+pub const PARTITION: &str = "x-opt-partition-id";
+/// The attribute that holds its number in the partition.
+pub const SEQUENCE_NUMBER: &str = "x-opt-sequence-number";
 
 /// An event of a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +36,35 @@ pub struct HubEvent {
     pub properties: BTreeMap<String, String>,
     /// What the hub set besides the fields above, such as the device of an event of IoT Hub, as text.
     pub system_properties: BTreeMap<String, String>,
+}
+
+impl HubEvent {
+    /// The id by which rows of the event are known.
+    #[must_use]
+    pub fn id(&self, partition: &str) -> String {
+        format!("{partition}:{}", self.sequence_number)
+    }
+
+    /// The event as a message, known by where it stands: `<partition>:<number>`. What its sender and the hub set beside the payload are its
+    /// attributes, by their names in AMQP.
+    #[must_use]
+    pub fn into_message(self, partition: &str) -> Message {
+        let id = self.id(partition);
+        let Self { sequence_number, offset, enqueued_at, partition_key, body, .. } = self;
+        let mut attributes = self.properties;
+        attributes.extend(self.system_properties);
+        let named = [
+            ("content-type", self.content_type),
+            ("message-id", self.message_id),
+            ("correlation-id", self.correlation_id),
+            (PARTITION, Some(partition.to_owned())),
+            (SEQUENCE_NUMBER, Some(sequence_number.to_string())),
+            ("x-opt-offset", offset),
+            ("x-opt-partition-key", partition_key),
+        ];
+        attributes.extend(named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+        Message { id, body, enqueued_at, receive_count: 1, attributes }
+    }
 }
 
 /// What was read of a hub for one source.
@@ -148,6 +183,16 @@ mod tests {
         assert_eq!(handed_over(&[7, 8]).fit(Some(4)), Fit::Missing { from: 5, to: 6 });
         assert_eq!(handed_over(&[0, 1]).fit(None), Fit::After { held: 0 });
         assert_eq!(handed_over(&[3]).fit(None), Fit::Missing { from: 0, to: 2 });
+    }
+
+    #[test]
+    fn a_message_is_known_by_where_its_event_stands() {
+        let event = events(&[7]).remove(0);
+        let properties = BTreeMap::from([("n".to_owned(), "1".to_owned())]);
+        let message = HubEvent { properties, content_type: Some("text/plain".into()), ..event }.into_message("3");
+        assert_eq!(message.id, "3:7");
+        let attributes: Vec<_> = message.attributes.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(attributes, ["content-type=text/plain", "n=1", "x-opt-partition-id=3", "x-opt-sequence-number=7"]);
     }
 
     #[test]

@@ -12,4 +12,4 @@ mod batch;
 
 pub use address::{HubAddress, HubAddressError, HubIdentity};
 pub use advance::{Advance, Extent, Lost, PartitionPlan, Step, plan_partition};
-pub use batch::{Fit, HubBatch, HubEvent, PartitionBatch};
+pub use batch::{Fit, HubBatch, HubEvent, PARTITION, PartitionBatch, SEQUENCE_NUMBER};

@@ -7,6 +7,7 @@ use super::fields::Findings;
 use super::sections::INVALID;
 use crate::aws::sqs::{AddressError, QueueAddress};
 use crate::diagnostic::Diagnostic;
+use crate::hub::{HubAddress, HubAddressError};
 use crate::model::EventSource;
 use crate::nearest::did_you_mean;
 
@@ -32,13 +33,23 @@ pub(super) fn apply(project: &mut Project, environment: &BTreeMap<String, String
     }
 }
 
-/// Binds a source to a queue of SQS, or to another folder.
+/// Binds a source to a queue of SQS, to a hub, or to another folder.
 fn rebind(source: &mut EventSource, value: &str, variable: &str, findings: &mut Findings) {
+    if HubAddress::is_meant(value) {
+        match HubAddress::parse(value) {
+            Ok(hub) => *source = EventSource::EventHubs { hub },
+            Err(error) => {
+                let finding = Diagnostic::error(INVALID, format!("{variable}: {error}")).help(HubAddressError::HELP);
+                findings.add(finding, &(0..0));
+            }
+        }
+        return;
+    }
     if QueueAddress::is_meant(value) {
         match QueueAddress::parse(value) {
             Ok(queue) => match source {
                 EventSource::Sqs { queue: bound, .. } => *bound = queue,
-                EventSource::Spool { .. } => *source = EventSource::sqs(queue),
+                EventSource::Spool { .. } | EventSource::EventHubs { .. } => *source = EventSource::sqs(queue),
             },
             Err(error) => {
                 let finding = Diagnostic::error(INVALID, format!("{variable}: {error}")).help(AddressError::HELP);
@@ -49,7 +60,7 @@ fn rebind(source: &mut EventSource, value: &str, variable: &str, findings: &mut 
     }
     match source {
         EventSource::Spool { path, .. } => value.clone_into(path),
-        EventSource::Sqs { .. } => *source = EventSource::spool(value.to_owned()),
+        EventSource::Sqs { .. } | EventSource::EventHubs { .. } => *source = EventSource::spool(value.to_owned()),
     }
 }
 

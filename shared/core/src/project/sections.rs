@@ -11,6 +11,7 @@ use super::yaml::{Node, Value};
 use crate::aws::sqs::{AddressError, QueueAddress};
 use crate::diagnostic::Diagnostic;
 use crate::graph::properties;
+use crate::hub::{HubAddress, HubAddressError};
 use crate::model::{EventSource, Settings};
 
 pub(super) const INVALID: &str = "PIPELINE_SPEC_INVALID_VALUE";
@@ -131,24 +132,45 @@ fn source(entry: &Entry<'_>, findings: &mut Findings) -> Option<EventSource> {
         findings.add(finding, &entry.key.range);
         return None;
     }
-    let fields = findings.fields(&section, entry.value, &["spool", "sqs", "visibility_timeout", "max_receive_count"]);
+    let names = ["spool", "sqs", "eventhubs", "visibility_timeout", "max_receive_count"];
+    let fields = findings.fields(&section, entry.value, &names);
     let field = |name: &str| fields.iter().find(|field| field.name == name);
-    match (field("spool"), field("sqs")) {
-        (Some(path), None) => spool(findings.text("spool", path.value)?, &fields, findings),
-        (None, Some(address)) => sqs(address, &fields, findings),
-        (both, _) => {
-            let (message, help) = match both {
-                Some(_) => ("is bound twice", "leave `spool` or `sqs` out".to_owned()),
-                None => (
-                    "is bound to nothing",
-                    format!(
-                        "add `spool: events/{}`, the folder of the embedded queue, or `sqs: sqs://<queue>`",
-                        entry.name
-                    ),
-                ),
-            };
-            let code = if both.is_some() { INVALID } else { "PIPELINE_SPEC_MISSING_REQUIRED_FIELD" };
-            findings.add(Diagnostic::error(code, format!("{section} {message}")).help(help), &entry.key.range);
+    match (field("spool"), field("sqs"), field("eventhubs")) {
+        (Some(path), None, None) => spool(findings.text("spool", path.value)?, &fields, findings),
+        (None, Some(address), None) => sqs(address, &fields, findings),
+        (None, None, Some(address)) => hub(address, &fields, findings),
+        (None, None, None) => {
+            let help = format!(
+                "add `spool: events/{}`, the folder of the embedded queue, `sqs: sqs://<queue>` or `eventhubs: eventhubs://<namespace>/<hub>`",
+                entry.name
+            );
+            let code = "PIPELINE_SPEC_MISSING_REQUIRED_FIELD";
+            let finding = Diagnostic::error(code, format!("{section} is bound to nothing")).help(help);
+            findings.add(finding, &entry.key.range);
+            None
+        }
+        _ => {
+            let finding = Diagnostic::error(INVALID, format!("{section} is bound twice"));
+            findings.add(finding.help("leave one of `spool`, `sqs` and `eventhubs`"), &entry.key.range);
+            None
+        }
+    }
+}
+
+/// A hub keeps its events for as long as it is told, and nothing else is up to its reader.
+fn hub(address: &Entry<'_>, fields: &[Entry<'_>], findings: &mut Findings) -> Option<EventSource> {
+    for field in fields.iter().filter(|field| matches!(field.name, "visibility_timeout" | "max_receive_count")) {
+        let finding = Diagnostic::error(INVALID, format!("`{}` is for a queue, and a hub is none", field.name));
+        findings.add(
+            finding.help("leave it out: a hub's events are read again until they are committed"),
+            &field.key.range,
+        );
+    }
+    match HubAddress::parse(&findings.text("eventhubs", address.value)?) {
+        Ok(hub) => Some(EventSource::EventHubs { hub }),
+        Err(error) => {
+            let finding = Diagnostic::error(INVALID, error.to_string()).help(HubAddressError::HELP);
+            findings.add(finding, &address.value.range);
             None
         }
     }

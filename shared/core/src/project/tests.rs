@@ -118,6 +118,33 @@ fn a_queue_that_is_bound_wrongly_says_how_it_is_written() {
 }
 
 #[test]
+fn a_source_may_be_a_hub_by_the_file_or_the_environment() {
+    let file = "name: p\nstorage: lake\nsources:\n  a: {eventhubs: 'eventhubs://airport/flights?consumer_group=lake'}\n  \
+                b: {spool: b}\n  c: {eventhubs: 'eventhubs://airport/c'}\n";
+    let environment = [("HEADWATER_SOURCES_B", "eventhubs://harbour/b"), ("HEADWATER_SOURCES_C", "folder")];
+    let parsed = parse_text(file, &environment);
+    assert_eq!(render(&parsed.diagnostics), "");
+    let sources = parsed.project.unwrap().sources;
+    let EventSource::EventHubs { hub } = &sources["a"] else { panic!("{sources:?}") };
+    assert_eq!(
+        (hub.to_string().as_str(), hub.consumer_group.as_str()),
+        ("eventhubs://airport.servicebus.windows.net/flights", "lake")
+    );
+    assert!(matches!(&sources["b"], EventSource::EventHubs { hub } if hub.hub == "b"));
+    assert!(matches!(&sources["c"], EventSource::Spool { path, .. } if path == "folder"));
+}
+
+#[test]
+fn a_hub_that_is_bound_wrongly_says_how_it_is_written() {
+    let file = "name: p\nstorage: lake\nsources:\n  a: {eventhubs: airport}\n  b: {spool: b, eventhubs: 'eventhubs://n/b'}\n  \
+                c: {eventhubs: 'eventhubs://n/c', visibility_timeout: 3s}\n";
+    let found = render(&parse_text(file, &[("HEADWATER_SOURCES_C", "eventhubs://n")]).diagnostics);
+    for problem in ["doesn't start with", "is bound twice", "a hub is none", "names no hub"] {
+        assert!(found.contains(problem), "{problem}: {found}");
+    }
+}
+
+#[test]
 fn an_override_of_nothing_is_a_warning() {
     let parsed = parse_text(WHOLE, &[("HEADWATER_SOURCES_FLIGTS", "x")]);
     assert!(parsed.project.is_some());

@@ -59,17 +59,23 @@ impl Rule {
             token: name(attempt.entry.token),
             removes: attempt.entry.removes.iter().copied().map(name).collect(),
             fence: Fence {
-                state: attempt.entry.txn.filter(|_| !self.hides(Clause::Progress)).map(|(app, to)| Expected {
-                    app_id: app_id(app),
-                    from: attempt.from.map(i64::from),
-                    to: i64::from(to),
-                }),
+                state: attempt
+                    .entry
+                    .txn
+                    .filter(|_| !self.hides(Clause::Progress))
+                    .map(|(app, to)| Expected {
+                        app_id: app_id(app),
+                        from: attempt.from.map(i64::from),
+                        to: i64::from(to),
+                    })
+                    .into_iter()
+                    .collect(),
                 replaces_table: attempt.replaces_table,
             },
         };
         // The commit that starts streams anew is fenced by the rows that it takes away, not by their progress.
         let ours = match attempt.entry.txn {
-            Some((App::Stream, -1)) => commit::Attempt { fence: Fence { state: None, ..ours.fence }, ..ours },
+            Some((App::Stream, -1)) => commit::Attempt { fence: Fence { state: Vec::new(), ..ours.fence }, ..ours },
             _ => ours,
         };
         let winners: Vec<Winner> =

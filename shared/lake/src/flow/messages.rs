@@ -29,6 +29,19 @@ use crate::lake::Lake;
 use crate::ledger::{LedgerColumn, held, suspects};
 use crate::table::Table;
 
+/// Messages that the target doesn't hold.
+pub(super) struct Fresh<'a> {
+    pub(super) messages: Vec<Message>,
+    /// The name of their source.
+    pub(super) source: &'a str,
+    /// What an earlier attempt may have put aside of them: in the quarantine, in the late table.
+    pub(super) aside: [Share; 2],
+    /// What makes them land once.
+    pub(super) identity: Identity,
+    /// The report of the batch so far.
+    pub(super) report: FlowReport,
+}
+
 impl Lake {
     /// Lands a batch of messages in every table that reads its source. A message is to be
     /// redelivered (`retry`) when one of the tables couldn't take it.
@@ -126,17 +139,26 @@ impl FlowRun<'_> {
         batch: &MessageBatch,
         pinned: &Pinned,
     ) -> Result<Option<FlowReport>> {
-        let started = Instant::now();
         let mut report = self.report();
         report.inputs = vec![Input::Events { source: batch.source.clone(), messages: messages.len() as u64 }];
         let aside = [
             self.held_in_suspects(pinned.quarantine.as_ref(), &messages, batch).await?,
             self.held_in_suspects(pinned.late.as_ref(), &messages, batch).await?,
         ];
-        let aside = Some(aside.map(|ids| Share::of_records(LedgerColumn::MessageId, ids)));
+        let aside = aside.map(|ids| Share::of_records(LedgerColumn::MessageId, ids));
+        let ids = messages.iter().map(|message| message.id.clone()).collect();
+        let identity = Identity::Sources { column: LedgerColumn::MessageId, ids };
+        self.land(Fresh { messages, source: &batch.source, aside, identity, report }, pinned).await
+    }
+
+    /// Decodes messages, runs the query over them, and settles what it gives; `None` when a race was lost.
+    pub(super) async fn land(&self, fresh: Fresh<'_>, pinned: &Pinned) -> Result<Option<FlowReport>> {
+        let Fresh { messages, source, aside, identity, mut report } = fresh;
+        let started = Instant::now();
         let (relation, read) = self.events_relation()?;
         let Decoded { columns, remembered, rows, bad } =
-            self.decoded_messages(pinned.main.as_ref(), (&messages, &batch.source), read)?;
+            self.decoded_messages(pinned.main.as_ref(), (&messages, source), read)?;
+        drop(messages);
         let traces = relation.watermark().map(|watermark| Trace::EventTime(&watermark.column));
         let traces: Vec<_> = std::iter::once(Trace::Metadata).chain(traces).collect();
         let query = project_traces(&self.flow.query, &traces).ok_or_else(|| self.untraceable())?;
@@ -149,7 +171,7 @@ impl FlowRun<'_> {
         let table = MemTable::try_new(message_schema(&columns), vec![vec![rows]]).map_err(LakeError::query)?;
         register_source(&session, relation, Arc::new(table))?;
         let frame = self.lake.engine().plan(&session, &query).await?;
-        let work = Work { aside, remembered, ..Work::default() };
+        let work = Work { aside: Some(aside), remembered, ..Work::default() };
         let plan = self.plan(pinned, frame.schema().inner(), work).await?;
         let watermark = self.watermark(pinned.main.as_ref()).await?;
         let plan = self.with_keys_of_target(plan, pinned, (&session, &query), watermark).await?;
@@ -157,11 +179,8 @@ impl FlowRun<'_> {
         sender.send(bad).await.map_err(|source| LakeError::Internal { message: source.to_string() })?;
         drop(sender);
         let executed = super::execute::execute(frame, &plan, watermark, Some(receiver)).await?;
-        let ids = messages.iter().map(|message| message.id.clone()).collect();
         report.millis = super::elapsed_millis(started);
-        let batch = self
-            .finish(&plan, executed, watermark, (Identity::Sources { column: LedgerColumn::MessageId, ids }, report))
-            .await?;
+        let batch = self.finish(&plan, executed, watermark, (identity, report)).await?;
         self.settle(pinned, &plan, batch).await
     }
 
@@ -194,7 +213,7 @@ impl FlowRun<'_> {
     }
 }
 
-fn reads(stream: Option<&Relation>, name: &str) -> bool {
+pub(super) fn reads(stream: Option<&Relation>, name: &str) -> bool {
     matches!(stream.map(|relation| &relation.source), Some(RelationSource::Events { source, .. }) if source == name)
 }
 
@@ -204,7 +223,7 @@ fn retries(batch: &MessageBatch, reason: &str) -> Vec<Retry> {
 }
 
 /// Why a flow's batch isn't in its target.
-fn unsettled(report: &FlowReport) -> Option<String> {
+pub(super) fn unsettled(report: &FlowReport) -> Option<String> {
     match &report.outcome {
         Outcome::Retryable { reason } | Outcome::Failed { message: reason, .. } => Some(reason.clone()),
         Outcome::Skipped { upstream } => Some(format!("{upstream} failed")),

@@ -1,6 +1,6 @@
 //! Runs one batch of one flow: pin, read, compute, write, commit; again when a race was lost.
 //!
-//! `messages` and `files` land outside sources in bronze, `stream` moves new rows of one table
+//! `messages`, `hubs` and `files` land outside sources in bronze, `stream` moves new rows of one table
 //! to the next, `cdc` applies them as changes, `once` backfills, `view` keeps materialized views. What they share: a query runs
 //! in a session that holds only the relations that the flow declared, its rows pass the dataset's
 //! rules, and what was written is settled by the commit protocol.
@@ -14,6 +14,7 @@ mod dedup;
 mod earlier;
 mod execute;
 mod files;
+mod hubs;
 mod messages;
 mod once;
 mod outlet;

@@ -18,7 +18,7 @@ impl Lake {
         let only = named(&trigger.cause);
         let objects = match &trigger.cause {
             Cause::Objects(objects) => Some(&objects[..]),
-            Cause::Messages(_) | Cause::Commits(_) | Cause::Timer(_) => None,
+            Cause::Messages(_) | Cause::Partitions(_) | Cause::Commits(_) | Cause::Timer(_) => None,
         };
         let mut report = Report::default();
         for flow in self.flows(is_file_stream).filter(|flow| only.is_empty() || only.contains(&flow.target)) {
@@ -85,7 +85,7 @@ impl Lake {
 fn named(cause: &Cause) -> &[DatasetName] {
     match cause {
         Cause::Timer(names) => names,
-        Cause::Messages(_) | Cause::Objects(_) | Cause::Commits(_) => &[],
+        Cause::Messages(_) | Cause::Partitions(_) | Cause::Objects(_) | Cause::Commits(_) => &[],
     }
 }
 
@@ -93,7 +93,7 @@ fn is_woken(flow: &Flow, cause: &Cause) -> bool {
     match cause {
         Cause::Commits(tables) => flow.reads().any(|read| tables.contains(read)),
         Cause::Timer(names) => names.is_empty() || names.contains(&flow.target),
-        Cause::Messages(_) | Cause::Objects(_) => false,
+        Cause::Messages(_) | Cause::Partitions(_) | Cause::Objects(_) => false,
     }
 }
 

@@ -24,12 +24,9 @@ use crate::write::{Written, discard};
 #[derive(Debug, Clone)]
 pub(super) enum Identity {
     /// The flow's `txn`s, which must still be what they were when the batch was planned.
-    Progress {
-        /// `app_id` of the flow.
-        app_id: String,
-        /// What the batch brings it to.
-        to: i64,
-    },
+    ///
+    /// Each is an `app_id` and what the batch brings it to. A side table that is further already stays there.
+    Progress(Vec<(String, i64)>),
     /// Ids of records, which no commit since the pinned version may hold.
     Sources {
         /// Where the ids are kept.
@@ -200,13 +197,16 @@ impl FlowRun<'_> {
             report: report.clone(),
         };
         match identity {
-            Identity::Progress { app_id, to } => {
-                let from = match table {
-                    Some(table) => table.transaction(app_id).await?,
-                    None => None,
-                };
-                change.txns.push((app_id.clone(), *to));
-                change.fence.state = Some(Expected { app_id: app_id.clone(), from, to: *to });
+            Identity::Progress(goals) => {
+                for (app_id, to) in goals {
+                    let from = match table {
+                        Some(table) => table.transaction(app_id).await?,
+                        None => None,
+                    };
+                    let to = from.map_or(*to, |from| from.max(*to));
+                    change.txns.push((app_id.clone(), to));
+                    change.fence.state.push(Expected { app_id: app_id.clone(), from, to });
+                }
             }
             Identity::Sources { column, ids } => change.records = Some((*column, ids.clone())),
         }

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BinaryArray, RecordBatch, StringArray, StructArray, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, BinaryArray, Int64Array, RecordBatch, StringArray, StructArray, TimestampMicrosecondArray,
+};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
+use headwater_core::hub::{PARTITION, SEQUENCE_NUMBER};
 use headwater_core::model::{CsvOptions, Format, ReadOptions};
 use headwater_core::provenance::METADATA;
 use headwater_core::trigger::Message;
@@ -25,11 +28,13 @@ fn metadata_fields() -> Fields {
         Field::new("enqueued_time", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true),
         Field::new("source", DataType::Utf8, true),
         Field::new("attributes", DataType::Utf8, true),
+        Field::new("partition", DataType::Utf8, true),
+        Field::new("sequence_number", DataType::Int64, true),
     ])
 }
 
 /// The columns of decoded messages: the body's, then `_metadata` (message id, time of sending,
-/// source, attributes as JSON), which is the same on each redelivery.
+/// source, attributes as JSON, and of an event of a hub its partition and number there), which is the same on each redelivery.
 #[must_use]
 pub fn message_schema(columns: &SchemaRef) -> SchemaRef {
     let metadata = Arc::new(Field::new(METADATA, DataType::Struct(metadata_fields()), true));
@@ -151,8 +156,16 @@ fn with_metadata(
     );
     let sources = StringArray::from_iter_values(owners.iter().map(|_| source));
     let attributes: StringArray = owners.iter().map(|owner| attributes(of(owner))).collect();
-    let values: Vec<ArrayRef> =
-        vec![Arc::new(ids), Arc::new(times.with_timezone("UTC")), Arc::new(sources), Arc::new(attributes)];
+    let partitions: StringArray = owners.iter().map(|owner| of(owner).attributes.get(PARTITION)).collect();
+    let numbers: Int64Array = owners.iter().map(|owner| sequence_number(of(owner))).collect();
+    let values: Vec<ArrayRef> = vec![
+        Arc::new(ids),
+        Arc::new(times.with_timezone("UTC")),
+        Arc::new(sources),
+        Arc::new(attributes),
+        Arc::new(partitions),
+        Arc::new(numbers),
+    ];
     columns.push(Arc::new(StructArray::try_new(metadata_fields(), values, None).map_err(LakeError::arrow)?));
     RecordBatch::try_new(message_schema(schema), columns).map_err(LakeError::arrow)
 }
@@ -161,12 +174,18 @@ fn attributes(message: &Message) -> Option<String> {
     (!message.attributes.is_empty()).then(|| serde_json::to_string(&message.attributes).unwrap_or_default())
 }
 
+fn sequence_number(message: &Message) -> Option<i64> {
+    message.attributes.get(SEQUENCE_NUMBER)?.parse().ok()
+}
+
 fn bad_record(message: &Message, source: &str, line: u64, reason: String, raw: &[u8]) -> BadRecord {
     let origin = Origin::Message {
         id: message.id.clone(),
         enqueued_at: message.enqueued_at,
         source: source.to_owned(),
         attributes: attributes(message),
+        partition: message.attributes.get(PARTITION).cloned(),
+        sequence_number: sequence_number(message),
     };
     BadRecord { reason, raw: bytes::Bytes::copy_from_slice(raw), position: format!("{}:{line}", message.id), origin }
 }

@@ -64,6 +64,10 @@ pub enum Origin {
         source: String,
         /// Its attributes as a JSON object, if it has any.
         attributes: Option<String>,
+        /// The partition of the hub that it stands in.
+        partition: Option<String>,
+        /// Its number there.
+        sequence_number: Option<i64>,
     },
     /// A file.
     File {

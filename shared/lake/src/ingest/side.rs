@@ -142,6 +142,10 @@ fn metadata(bad: &[BadRecord], fields: &Fields) -> Result<ArrayRef> {
             "message_id" => text(Origin::message_id),
             "source" => text(Origin::source),
             "attributes" => text(Origin::attributes),
+            "partition" => text(Origin::partition),
+            "sequence_number" => {
+                Arc::new(bad.iter().map(|record| record.origin.sequence_number()).collect::<Int64Array>())
+            }
             "enqueued_time" => time(Origin::enqueued_micros),
             "file_path" => text(Origin::file_path),
             "file_name" => text(Origin::file_name),
@@ -172,6 +176,20 @@ impl Origin {
     fn attributes(&self) -> Option<String> {
         match self {
             Self::Message { attributes, .. } => attributes.clone(),
+            Self::File { .. } => None,
+        }
+    }
+
+    fn partition(&self) -> Option<String> {
+        match self {
+            Self::Message { partition, .. } => partition.clone(),
+            Self::File { .. } => None,
+        }
+    }
+
+    const fn sequence_number(&self) -> Option<i64> {
+        match self {
+            Self::Message { sequence_number, .. } => *sequence_number,
             Self::File { .. } => None,
         }
     }

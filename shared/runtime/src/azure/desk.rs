@@ -12,6 +12,7 @@ use tracing::Instrument;
 
 use super::settings::HUBS;
 use crate::error::RuntimeError;
+use crate::eventhubs::HubSource;
 use crate::function::Handler;
 use crate::work::{Work, last_moment};
 
@@ -38,10 +39,12 @@ pub(super) struct Job {
 pub(super) struct Desk<'a, H> {
     pub work: Work<'a, H>,
     pub hubs: &'a BTreeMap<String, String>,
+    /// The hubs that sources of the pipeline are bound to.
+    pub bound: &'a [HubSource],
 }
 
 /// The end of an invocation: its id, and where it is answered.
-type Waiting = (String, oneshot::Sender<Result<(), String>>);
+pub(super) type Waiting = (String, oneshot::Sender<Result<(), String>>);
 
 impl<H: Handler> Desk<'_, H> {
     /// Answers invocations until nobody can send one any more.
@@ -89,7 +92,8 @@ impl<H: Handler> Desk<'_, H> {
             self.events(events, deadline).await;
         }
         if !timers.is_empty() {
-            let done = self.work.timer(Vec::new(), deadline).await;
+            let drained = self.drain_all(deadline).await;
+            let done = drained.and(self.work.timer(Vec::new(), deadline).await);
             let done = done.map_err(|error| {
                 tracing::error!(%error, "the invocation failed");
                 error.to_string()
@@ -111,7 +115,12 @@ impl<H: Handler> Desk<'_, H> {
     /// Events of a source are landed in one commit, whichever partitions they are of.
     async fn events(&self, events: Vec<(Waiting, HubBatch)>, deadline: DateTime<Utc>) {
         let mut sources: BTreeMap<String, (Vec<_>, Option<MessageBatch>)> = BTreeMap::new();
-        for ((_, answer), batch) in events {
+        let mut partitions: BTreeMap<&str, Vec<(Waiting, HubBatch)>> = BTreeMap::new();
+        for ((id, answer), batch) in events {
+            if let Some(bound) = self.bound_to(&batch.hub) {
+                partitions.entry(&bound.source).or_default().push(((id, answer), batch));
+                continue;
+            }
             let Some(source) = self.hubs.get(&batch.hub) else {
                 let error = unbound(&batch.hub);
                 tracing::error!(%error, "the invocation failed");
@@ -126,6 +135,11 @@ impl<H: Handler> Desk<'_, H> {
                 Some(joined) => join(joined, batch),
             }
         }
+        for bound in self.bound {
+            if let Some(batches) = partitions.remove(bound.source.as_str()) {
+                self.partitions(bound, batches, deadline).await;
+            }
+        }
         for (waiting, batch) in sources.into_values() {
             let Some(batch) = batch else { continue };
             let report = self.work.events(batch, deadline).await;
@@ -137,7 +151,7 @@ impl<H: Handler> Desk<'_, H> {
     }
 }
 
-const UNDONE: &str = "it could not be done; the log says why";
+pub(super) const UNDONE: &str = "it could not be done; the log says why";
 
 /// The host hands over an event twice when a partition changes hands; it is one event.
 fn join(joined: &mut MessageBatch, batch: MessageBatch) {
@@ -147,7 +161,7 @@ fn join(joined: &mut MessageBatch, batch: MessageBatch) {
 }
 
 /// A host that has gone asks again.
-fn settle(answer: oneshot::Sender<Result<(), String>>, done: Result<(), String>) {
+pub(super) fn settle(answer: oneshot::Sender<Result<(), String>>, done: Result<(), String>) {
     if answer.send(done).is_err() {
         tracing::warn!("nobody waits for an answer any more");
     }

@@ -6,11 +6,14 @@
 //! batch, together. So functions of one process don't race for a table.
 
 mod desk;
+mod hubs;
 mod serve;
 mod settings;
 
 pub use self::serve::{App, serve};
 pub use self::settings::{Served, Settings};
 
+#[cfg(test)]
+mod hub_tests;
 #[cfg(test)]
 mod tests;

@@ -21,6 +21,7 @@ use uuid::Uuid;
 use super::desk::{Desk, Job};
 use super::settings::Settings;
 use crate::error::{Result, RuntimeError};
+use crate::eventhubs::HubSource;
 use crate::function::{FunctionKind, Handler};
 use crate::work::Work;
 
@@ -36,6 +37,8 @@ pub struct App<H> {
     pub settings: Settings,
     /// The pipeline that it works for.
     pub pipeline: Pipeline,
+    /// The hubs that sources of the pipeline are bound to.
+    pub hubs: Vec<HubSource>,
     /// What does the work.
     pub handler: H,
 }
@@ -45,7 +48,7 @@ pub struct App<H> {
 /// # Errors
 /// `Invalid` when the port can't be listened on; `Internal` when the server ends for another reason.
 pub async fn serve<H: Handler>(app: App<H>, stop: impl Future<Output = ()> + Send + 'static) -> Result<()> {
-    let App { settings, pipeline, handler } = &app;
+    let App { settings, pipeline, hubs, handler } = &app;
     let mut desks: BTreeMap<FunctionKind, (mpsc::UnboundedSender<Job>, _)> = BTreeMap::new();
     let mut doors = BTreeMap::new();
     for served in &settings.functions {
@@ -54,7 +57,7 @@ pub async fn serve<H: Handler>(app: App<H>, stop: impl Future<Output = ()> + Sen
         doors.insert(function.name.clone(), Door { function, timeout, jobs: jobs.clone() });
     }
     let working = desks.into_iter().map(|(kind, (_, jobs))| async move {
-        let desk = Desk { work: Work { kind, pipeline, handler }, hubs: &settings.hubs };
+        let desk = Desk { work: Work { kind, pipeline, handler }, hubs: &settings.hubs, bound: hubs };
         desk.serve(jobs).await;
     });
     let router = router(doors);

@@ -57,7 +57,7 @@ async fn answer(
     }
     drop(sender);
     let work = Work { kind, pipeline: &pipeline, handler: &handler };
-    Desk { work, hubs: &hubs }.serve(jobs).await;
+    Desk { work, hubs: &hubs, bound: &[] }.serve(jobs).await;
     let mut settled = Vec::new();
     for answer in answers {
         settled.push(answer.await.unwrap());

@@ -30,7 +30,7 @@ const OWNER_LEVEL: i64 = 0;
 const CLOSE: Duration = Duration::from_secs(1);
 
 impl Hub {
-    /// A connection of its own, and what the hub says of itself: which it is, and its partitions.
+    /// A connection, and what the hub says of itself: which it is, and its partitions. The connection of the last time is taken if it is still good.
     pub(super) async fn meet(&self, until: Instant) -> Result<(ConsumerClient, HubIdentity, Vec<String>)> {
         let mut tries = 1;
         loop {
@@ -46,8 +46,19 @@ impl Hub {
         }
     }
 
+    /// Which hub it is, and its partitions.
+    pub(super) async fn about(&self, until: Instant) -> Result<(HubIdentity, Vec<String>)> {
+        let (client, hub, names) = self.meet(until).await?;
+        *self.kept.0.lock().await = Some(client);
+        Ok((hub, names))
+    }
+
     async fn met(&self, until: Instant) -> Result<(ConsumerClient, HubIdentity, Vec<String>)> {
-        let client = self.connect(until).await?;
+        let kept = self.kept.0.lock().await.take();
+        let client = match kept {
+            Some(client) => client,
+            None => self.connect(until).await?,
+        };
         let about = self.call("ask about", until, client.get_eventhub_properties()).await?;
         let created = about.created_on.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
         let created = created.and_then(|since| i64::try_from(since.as_millis()).ok());
@@ -121,6 +132,11 @@ impl Hub {
             }
             Err(_) => Err(self.failed(action, "it doesn't answer in time", ErrorKind::Unavailable)),
         }
+    }
+
+    /// Why a partition wasn't read to its end.
+    pub(crate) fn unread(&self, partition: &str, reason: &str) -> RuntimeError {
+        self.failed("read", &format!("partition {partition}: {reason}"), ErrorKind::Unavailable)
     }
 
     /// An error that shows nothing of credentials.

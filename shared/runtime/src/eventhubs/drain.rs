@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use azure_messaging_eventhubs::ConsumerClient;
@@ -67,6 +67,8 @@ struct Reading<'a> {
     limits: DrainLimits,
     /// Events and bytes that all partitions have read.
     taken: &'a (AtomicU64, AtomicU64),
+    /// Whether nothing has gone wrong with the connection that all partitions begin with.
+    is_sound: &'a AtomicBool,
 }
 
 /// What was read of it, once it is known what it holds.
@@ -84,20 +86,20 @@ enum Cut {
 }
 
 impl Hub {
-    /// Reads what comes after the committed numbers. They are asked for once it is known which hub this is. It ends soon after the deadline, whatever the
-    /// service does.
+    /// Reads what comes after the committed numbers. They are asked for once it is known which hub this is and what its
+    /// partitions are. It ends soon after the deadline, whatever the service does.
     ///
     /// # Errors
     /// `Invalid` when the hub isn't there or lets nobody in, or a partition holds less than is committed; `Unavailable` when it doesn't answer.
     pub async fn drain<C>(&self, committed: C, limits: DrainLimits) -> Result<Drained>
     where
-        C: AsyncFnOnce(&HubIdentity) -> Result<BTreeMap<String, i64>>,
+        C: AsyncFnOnce(&HubIdentity, &[String]) -> Result<BTreeMap<String, i64>>,
     {
         let (client, hub, names) = self.meet(limits.deadline).await?;
-        let committed = committed(&hub).await?;
-        let taken = (AtomicU64::new(0), AtomicU64::new(0));
+        let committed = committed(&hub, &names).await?;
+        let (taken, is_sound) = ((AtomicU64::new(0), AtomicU64::new(0)), AtomicBool::new(true));
         let read = names.iter().map(|name| {
-            let reading = Reading { partition: name, read: None, limits, taken: &taken };
+            let reading = Reading { partition: name, read: None, limits, taken: &taken, is_sound: &is_sound };
             Box::pin(self.partition(&client, reading, committed.get(name).copied()))
         });
         let mut drained = Drained { hub, partitions: BTreeMap::new(), ends: BTreeMap::new() };
@@ -107,8 +109,32 @@ impl Hub {
             drained.partitions.extend(batch.filter(is_new).map(|batch| (name.clone(), batch)));
             drained.ends.extend(end.map(|end| (name.clone(), end)));
         }
-        close(client.close()).await;
+        if is_sound.load(Relaxed) {
+            *self.kept.0.lock().await = Some(client);
+        } else {
+            close(client.close()).await;
+        }
         Ok(drained)
+    }
+
+    /// How many events wait that aren't committed.
+    ///
+    /// # Errors
+    /// As [`Self::drain`].
+    pub async fn waiting<C>(&self, committed: C, until: Instant) -> Result<u64>
+    where
+        C: AsyncFnOnce(&HubIdentity, &[String]) -> Result<BTreeMap<String, i64>>,
+    {
+        let (client, hub, names) = self.meet(until).await?;
+        let committed = committed(&hub, &names).await?;
+        let mut waiting = 0;
+        for name in &names {
+            let extent = self.extent(&client, name, until).await?;
+            let first = committed.get(name).map_or(extent.beginning, |last| (last + 1).max(extent.beginning));
+            waiting += u64::try_from(extent.last + 1 - first).unwrap_or(0);
+        }
+        close(client.close()).await;
+        Ok(waiting)
     }
 
     /// Reads a partition by one connection after the other until there is an end.
@@ -123,17 +149,26 @@ impl Hub {
             let before = reading.last();
             let reason = match self.stream(own.as_ref().unwrap_or(first), &mut reading, committed).await {
                 Ok(None) => return Ok((None, None)),
-                Ok(Some(Cut::End(end))) => break end,
+                Ok(Some(Cut::End(end @ (End::Done | End::Limit)))) => break end,
+                Ok(Some(Cut::End(end))) => {
+                    reading.is_sound.store(false, Relaxed);
+                    break end;
+                }
                 Ok(Some(Cut::Again(reason))) => reason,
                 Err(error) => match error.kind() {
-                    ErrorKind::Conflict => break End::Stolen,
+                    ErrorKind::Conflict => {
+                        reading.is_sound.store(false, Relaxed);
+                        break End::Stolen;
+                    }
                     ErrorKind::Invalid if reading.read.is_none() => return Err(error),
                     ErrorKind::Invalid | ErrorKind::Data | ErrorKind::Internal => {
+                        reading.is_sound.store(false, Relaxed);
                         break End::Broken { reason: error.to_string() };
                     }
                     ErrorKind::Unavailable => error.to_string(),
                 },
             };
+            reading.is_sound.store(false, Relaxed);
             tries = if reading.last() == before { tries + 1 } else { 0 };
             if Instant::now() >= reading.limits.deadline {
                 break End::Limit;

@@ -48,7 +48,7 @@ fn limits(items: usize) -> DrainLimits {
 }
 
 async fn drain(hub: &Hub, committed: &BTreeMap<String, i64>, items: usize) -> Result<Drained> {
-    hub.drain(async |_| Ok(committed.clone()), limits(items)).await
+    hub.drain(async |_, _| Ok(committed.clone()), limits(items)).await
 }
 
 fn numbers(drained: &Drained, partition: &str) -> Vec<i64> {
@@ -119,7 +119,7 @@ async fn a_service_that_never_answers_is_left_at_the_deadline() {
     fill(&emulator, 5).await;
     emulator.faults().every(Fault::Hang, 1);
     let limits = DrainLimits { deadline: Instant::now() + Duration::from_millis(400), ..limits(usize::MAX) };
-    let error = hub.drain(async |_| Ok(BTreeMap::new()), limits).await.unwrap_err();
+    let error = hub.drain(async |_, _| Ok(BTreeMap::new()), limits).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(limits.deadline.elapsed() < Duration::from_secs(5), "{:?}", limits.deadline.elapsed());
 }

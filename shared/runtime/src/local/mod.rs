@@ -1,6 +1,6 @@
 //! The local host: wakes the five functions in one process, by the triggers that a cloud would send.
 //!
-//! Messages of a queue, a spool or a cloud's, wake `bronze-events`, files that arrive wake `bronze-files`, a new
+//! Messages of a queue, a spool or a cloud's, and events of a hub wake `bronze-events`, files that arrive wake `bronze-files`, a new
 //! `_delta_log/<20 digits>.json` wakes `silver`, timers wake `gold` and `compact`. What a function
 //! does is the handler's business; no table is known here. Any number of hosts may work on one lake.
 //!
@@ -8,6 +8,7 @@
 
 mod binding;
 mod commits;
+mod hubs;
 mod queue;
 mod update;
 mod watch;
@@ -20,6 +21,7 @@ use headwater_core::report::{Outcome, Report};
 use headwater_core::trigger::Trigger;
 
 use crate::error::{Result, RuntimeError};
+use crate::eventhubs::HubSource;
 use crate::spool::Spool;
 use crate::sqs;
 
@@ -107,6 +109,8 @@ pub struct Pace {
     pub batch_bytes: u64,
     /// Between two looks at spools, folders and logs.
     pub poll: Duration,
+    /// Between two looks at hubs, each of which asks the service.
+    pub hubs: Duration,
     /// Between two timers of `gold`, while there are commits.
     pub gold: Duration,
     /// Between two timers of `compact`.
@@ -121,6 +125,7 @@ impl Default for Pace {
             batch_messages: 10_000,
             batch_bytes: 256 << 20,
             poll: Duration::from_millis(200),
+            hubs: Duration::from_secs(1),
             gold: Duration::from_secs(5),
             compact: Duration::from_secs(300),
             sweep: Duration::from_secs(60),
@@ -131,8 +136,10 @@ impl Default for Pace {
 /// The local host of one pipeline.
 #[derive(Debug, Clone, Default)]
 pub struct Host {
-    /// Event sources.
+    /// Event sources that are bound to queues.
     pub queues: Vec<Queue>,
+    /// Event sources that are bound to hubs.
+    pub hubs: Vec<HubSource>,
     /// Folders in which files arrive; used by [`Host::watch`] to wake `bronze-files` at once.
     pub landing: Vec<PathBuf>,
     /// Whether the pipeline reads files at all.

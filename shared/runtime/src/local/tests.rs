@@ -53,7 +53,7 @@ fn spool(host: &Host) -> &Spool {
 fn messages(trigger: &Trigger) -> Vec<String> {
     match &trigger.cause {
         Cause::Messages(batch) => batch.messages.iter().map(|message| message.id.clone()).collect(),
-        Cause::Objects(_) | Cause::Commits(_) | Cause::Timer(_) => Vec::new(),
+        Cause::Partitions(_) | Cause::Objects(_) | Cause::Commits(_) | Cause::Timer(_) => Vec::new(),
     }
 }
 
@@ -125,7 +125,7 @@ async fn on_sqs(server: &Server) -> Host {
 fn counts(trigger: &Trigger) -> Vec<u32> {
     match &trigger.cause {
         Cause::Messages(batch) => batch.messages.iter().map(|message| message.receive_count).collect(),
-        Cause::Objects(_) | Cause::Commits(_) | Cause::Timer(_) => Vec::new(),
+        Cause::Partitions(_) | Cause::Objects(_) | Cause::Commits(_) | Cause::Timer(_) => Vec::new(),
     }
 }
 
@@ -239,7 +239,7 @@ async fn watching_follows_the_commits_until_it_is_stopped() {
                 commit(&folder.path().join("raw"), woken.borrow().len() as u64);
                 committed(1)
             }
-            Cause::Objects(_) | Cause::Commits(_) | Cause::Timer(_) => Report::default(),
+            Cause::Partitions(_) | Cause::Objects(_) | Cause::Commits(_) | Cause::Timer(_) => Report::default(),
         };
         if matches!(&trigger.cause, Cause::Commits(tables) if tables[0].name() == "raw") {
             stopper.send_replace(true);

@@ -5,7 +5,7 @@ use headwater_core::report::{Outcome, Report};
 use headwater_core::trigger::{Cause, Trigger};
 
 use super::queue::hand_over;
-use super::{CommitLog, FunctionKind, Handler, Host, Listener, blocking, has_commits, wake};
+use super::{CommitLog, FunctionKind, Handler, Host, Listener, Progress, blocking, has_commits, wake};
 use crate::error::Result;
 
 /// Rounds of a function that only says `Retryable`: somebody else works on the same lake.
@@ -23,7 +23,10 @@ impl<H: Handler> Update<'_, H> {
         let mut report = Report::default();
         for function in self.functions {
             match function {
-                FunctionKind::BronzeEvents => report.extend(self.events().await?),
+                FunctionKind::BronzeEvents => {
+                    report.extend(self.events().await?);
+                    report.extend(self.hubs().await?);
+                }
                 FunctionKind::BronzeFiles if self.host.reads_files => report.extend(self.repeat(*function).await),
                 FunctionKind::BronzeFiles => {}
                 FunctionKind::Silver => report.extend(self.silver().await?),
@@ -58,6 +61,29 @@ impl<H: Handler> Update<'_, H> {
                 lease.release().await?;
             }
             outcome?;
+        }
+        Ok(report)
+    }
+
+    /// All events of hubs that aren't committed. What a flow couldn't take is left for the next update.
+    async fn hubs(&self) -> Result<Report> {
+        let mut report = Report::default();
+        for hub in &self.host.hubs {
+            let mut patience = PATIENCE;
+            loop {
+                let landed = Box::pin(hub.land(&self.host.pace, self.handler, self.listener)).await?;
+                let go_on = goes_on(&landed.report, &mut patience) || (landed.trouble.is_some() && patience > 0);
+                let is_last = landed.is_idle || !go_on;
+                report.extend(landed.report);
+                match landed.trouble {
+                    Some(error) if is_last => return Err(error),
+                    Some(error) => (self.listener)(Progress::Trouble { error: &error }),
+                    None => {}
+                }
+                if is_last {
+                    break;
+                }
+            }
         }
         Ok(report)
     }

@@ -1,4 +1,4 @@
-//! Watching: five loops side by side, until told to stop.
+//! Watching: six loops side by side, until told to stop.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::queue::hand_over;
 use super::{CommitLog, FunctionKind, Handler, Host, Listener, Progress, Queue, blocking, has_commits, wake};
 use crate::error::{AtPath, Result};
+use crate::eventhubs::HubSource;
 
 /// Tells a watching host to stop, as soon as its sender says `true` or is gone.
 pub type Stop = watch::Receiver<bool>;
@@ -86,7 +87,7 @@ impl Seen {
 impl<H: Handler> Watch<'_, H> {
     pub(super) async fn run(&self) {
         let fresh = Cell::new(true);
-        tokio::join!(self.events(), self.files(), self.silver(&fresh), self.gold(&fresh), self.compact());
+        tokio::join!(self.events(), self.hubs(), self.files(), self.silver(&fresh), self.gold(&fresh), self.compact());
     }
 
     async fn events(&self) {
@@ -105,6 +106,27 @@ impl<H: Handler> Watch<'_, H> {
     async fn hand_over(&self, queue: &Queue) -> Result<Look> {
         let handed = hand_over(queue, &self.host.pace, self.handler, self.listener).await?;
         Ok(if handed.is_some() { Look::Worked } else { Look::Nothing })
+    }
+
+    async fn hubs(&self) {
+        while !self.host.hubs.is_empty() && !self.is_stopped() {
+            let mut look = Look::Nothing;
+            for hub in &self.host.hubs {
+                if self.told(self.land(hub).await) == Look::Worked {
+                    look = Look::Worked;
+                }
+            }
+            self.rest_for(look, self.host.pace.hubs).await;
+        }
+    }
+
+    /// What a flow couldn't take is read again at the next look.
+    async fn land(&self, hub: &HubSource) -> Result<Look> {
+        let landed = Box::pin(hub.land(&self.host.pace, self.handler, self.listener)).await?;
+        if let Some(error) = &landed.trouble {
+            (self.listener)(Progress::Trouble { error });
+        }
+        Ok(if has_commits(&landed.report) { Look::Worked } else { Look::Nothing })
     }
 
     async fn files(&self) {
@@ -202,13 +224,17 @@ impl<H: Handler> Watch<'_, H> {
 
     /// Waits until the next look is due, or the host is to stop; not at all while there is work.
     async fn rest(&self, look: Look) {
+        self.rest_for(look, self.host.pace.poll).await;
+    }
+
+    async fn rest_for(&self, look: Look, pause: Duration) {
         if look == Look::Worked {
             tokio::task::yield_now().await;
             return;
         }
         let mut stop = self.stop.clone();
         tokio::select! {
-            () = tokio::time::sleep(self.host.pace.poll) => {}
+            () = tokio::time::sleep(pause) => {}
             _ = stop.wait_for(|stop| *stop) => {}
         }
     }

@@ -1,0 +1,138 @@
+//! Events of hubs that sources of the pipeline are bound to.
+//!
+//! The Functions host moves its own checkpoint on even when an invocation failed. So what it hands over is a wake-up: it is landed as it is where it goes on
+//! right after the numbers that the lake has committed, and is read from the hub, with all before it, where it doesn't. An invocation has succeeded
+//! when the lake has committed its last event.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use headwater_core::azure::HubBatch as HandedOver;
+use headwater_core::batch::Limits;
+use headwater_core::hub::{Fit, HubBatch, HubIdentity, PartitionBatch};
+use headwater_core::report::{Outcome, Report};
+use tokio::time::Instant;
+
+use super::desk::{Desk, UNDONE, Waiting, settle};
+use crate::error::Result;
+use crate::eventhubs::{DrainLimits, HubSource};
+use crate::function::{FunctionKind, Handler};
+
+/// What is read and landed together at most: all of it is in memory.
+const TOGETHER: Limits = Limits { items: 50_000, bytes: 32 << 20 };
+
+/// The last committed number of each partition, by name.
+type Numbers = BTreeMap<String, i64>;
+
+impl<H: Handler> Desk<'_, H> {
+    /// The source that a hub is bound to, by the hub's name.
+    pub(super) fn bound_to(&self, hub: &str) -> Option<&HubSource> {
+        self.bound.iter().find(|bound| bound.hub.address().hub.eq_ignore_ascii_case(hub))
+    }
+
+    /// Lands what invocations of one source handed over, and answers them.
+    pub(super) async fn partitions(
+        &self,
+        bound: &HubSource,
+        batches: Vec<(Waiting, HandedOver)>,
+        deadline: DateTime<Utc>,
+    ) {
+        let lasts: Vec<_> = batches.iter().map(|(_, batch)| (batch.partition.clone(), last(batch))).collect();
+        let (waiting, batches): (Vec<_>, Vec<_>) = batches.into_iter().unzip();
+        let landed = Box::pin(self.land(bound, joined(batches), deadline)).await;
+        if let Err(error) = &landed {
+            tracing::error!(%error, "the invocation failed");
+        }
+        for ((_, answer), (partition, last)) in waiting.into_iter().zip(lasts) {
+            let is_done = landed.as_ref().is_ok_and(|committed| committed.get(&partition).copied() >= last);
+            settle(answer, if is_done { Ok(()) } else { Err(UNDONE.to_owned()) });
+        }
+    }
+
+    /// Reads all hubs, where a timer of `bronze-events` asks for it: a trigger may have been lost.
+    pub(super) async fn drain_all(&self, deadline: DateTime<Utc>) -> Result<()> {
+        if self.work.kind == FunctionKind::BronzeEvents {
+            for bound in self.bound {
+                Box::pin(self.drain(bound, deadline)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lands it, and says what is committed then.
+    async fn land(
+        &self,
+        bound: &HubSource,
+        handed: BTreeMap<String, Option<PartitionBatch>>,
+        deadline: DateTime<Utc>,
+    ) -> Result<Numbers> {
+        let (hub, committed) = bound.state(until(deadline)).await?;
+        match usable(handed, &committed) {
+            Some(partitions) if partitions.is_empty() => return Ok(committed),
+            Some(partitions) => drop(self.wake(bound, (hub, partitions), deadline).await),
+            None => self.drain(bound, deadline).await?,
+        }
+        Ok(bound.state(until(deadline)).await?.1)
+    }
+
+    /// Reads and lands all that the lake doesn't hold, as long as there is time.
+    async fn drain(&self, bound: &HubSource, deadline: DateTime<Utc>) -> Result<()> {
+        loop {
+            let drained = bound.drain(DrainLimits { batch: TOGETHER, deadline: until(deadline) }).await?;
+            if drained.partitions.is_empty() {
+                return Ok(());
+            }
+            let report = self.wake(bound, (drained.hub, drained.partitions), deadline).await;
+            let goes_on = report.flows.iter().any(|flow| matches!(flow.outcome, Outcome::Committed { .. }));
+            if !goes_on || Utc::now() >= deadline {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn wake(
+        &self,
+        bound: &HubSource,
+        (hub, partitions): (HubIdentity, BTreeMap<String, PartitionBatch>),
+        deadline: DateTime<Utc>,
+    ) -> Report {
+        let batch = HubBatch { source: bound.source.clone(), hub, partitions };
+        self.work.partitions(batch, deadline).await
+    }
+}
+
+/// What of it the lake lacks, if it goes on right after what is committed; `None` where something is missing.
+fn usable(
+    handed: BTreeMap<String, Option<PartitionBatch>>,
+    committed: &Numbers,
+) -> Option<BTreeMap<String, PartitionBatch>> {
+    let mut partitions = BTreeMap::new();
+    for (name, batch) in handed {
+        let batch = batch?;
+        match batch.fit(committed.get(&name).copied()) {
+            Fit::Missing { .. } => return None,
+            Fit::Landed => {}
+            Fit::After { .. } => drop(partitions.insert(name, batch)),
+        }
+    }
+    Some(partitions)
+}
+
+/// The events of each partition in order, each once; `None` where some are missing between them.
+fn joined(batches: Vec<HandedOver>) -> BTreeMap<String, Option<PartitionBatch>> {
+    let mut partitions: BTreeMap<String, BTreeMap<i64, _>> = BTreeMap::new();
+    for batch in batches {
+        let events = batch.events.into_iter().map(|event| (event.sequence_number, event.into()));
+        partitions.entry(batch.partition).or_default().extend(events);
+    }
+    let read = |events: BTreeMap<i64, _>| PartitionBatch::handed_over(events.into_values().collect());
+    partitions.into_iter().map(|(name, events)| (name, read(events))).collect()
+}
+
+fn last(batch: &HandedOver) -> Option<i64> {
+    batch.events.iter().map(|event| event.sequence_number).max()
+}
+
+fn until(deadline: DateTime<Utc>) -> Instant {
+    Instant::now() + (deadline - Utc::now()).to_std().unwrap_or_default()
+}

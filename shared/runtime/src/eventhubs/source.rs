@@ -1,0 +1,72 @@
+//! A hub as the source of a pipeline: what the lake holds of it, and what it doesn't.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use headwater_core::hub::HubIdentity;
+use tokio::time::Instant;
+
+use super::{DrainLimits, Drained, Hub};
+use crate::error::Result;
+
+/// An event source of the pipeline and the hub that it is bound to.
+#[derive(Debug, Clone)]
+pub struct HubSource {
+    /// The name, as in `read_events('<name>')`.
+    pub source: String,
+    /// The hub.
+    pub hub: Hub,
+    /// What the lake holds of it.
+    pub committed: Committed,
+}
+
+/// Asks a lake for the last committed number of each partition of a hub, which are named.
+#[derive(Clone)]
+pub struct Committed(Arc<Ask>);
+
+type Ask = dyn Fn(HubIdentity, Vec<String>) -> BoxFuture<'static, Result<BTreeMap<String, i64>>> + Send + Sync;
+
+impl Committed {
+    /// Asks by a call.
+    pub fn new(
+        ask: impl Fn(HubIdentity, Vec<String>) -> BoxFuture<'static, Result<BTreeMap<String, i64>>> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(ask))
+    }
+
+    async fn of(&self, hub: &HubIdentity, partitions: &[String]) -> Result<BTreeMap<String, i64>> {
+        (self.0)(hub.clone(), partitions.to_vec()).await
+    }
+}
+
+impl fmt::Debug for Committed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Committed")
+    }
+}
+
+impl HubSource {
+    /// How many events wait that the lake doesn't hold.
+    ///
+    /// # Errors
+    /// As [`Hub::drain`].
+    pub async fn waiting(&self, patience: Duration) -> Result<u64> {
+        let until = Instant::now() + patience;
+        Box::pin(self.hub.waiting(async |hub, names| self.committed.of(hub, names).await, until)).await
+    }
+
+    /// Reads what the lake doesn't hold yet.
+    pub(crate) async fn drain(&self, limits: DrainLimits) -> Result<Drained> {
+        Box::pin(self.hub.drain(async |hub, names| self.committed.of(hub, names).await, limits)).await
+    }
+
+    /// Which hub it is now, and what the lake holds of it.
+    pub(crate) async fn state(&self, until: Instant) -> Result<(HubIdentity, BTreeMap<String, i64>)> {
+        let (hub, names) = Box::pin(self.hub.about(until)).await?;
+        let committed = self.committed.of(&hub, &names).await?;
+        Ok((hub, committed))
+    }
+}
