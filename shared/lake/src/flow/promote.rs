@@ -242,7 +242,7 @@ impl Lake {
             schema,
             txns: txns.into_iter().collect(),
             watermark: None,
-            fence: Fence { state: None, replaces_table: true },
+            fence: Fence { state: Vec::new(), replaces_table: true },
             records: None,
             data_change: true,
             report: FlowReport::new(FlowName::new("promote"), name.clone(), "person"),

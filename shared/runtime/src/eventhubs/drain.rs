@@ -129,12 +129,27 @@ impl Hub {
         let committed = committed(&hub, &names).await?;
         let mut waiting = 0;
         for name in &names {
-            let extent = self.extent(&client, name, until).await?;
+            let extent = self.extent_at_last(&client, name, until).await?;
             let first = committed.get(name).map_or(extent.beginning, |last| (last + 1).max(extent.beginning));
             waiting += u64::try_from(extent.last + 1 - first).unwrap_or(0);
         }
         close(client.close()).await;
         Ok(waiting)
+    }
+
+    /// What a partition holds, asked again while the service is too busy to say.
+    async fn extent_at_last(&self, client: &ConsumerClient, partition: &str, until: Instant) -> Result<Extent> {
+        let mut tries = 1;
+        loop {
+            match self.extent(client, partition, until).await {
+                Err(error) if error.kind() == ErrorKind::Unavailable && tries < TRIES && Instant::now() < until => {
+                    tracing::debug!(hub = %self.address, partition, tries, %error, "the partition is asked again");
+                }
+                asked => return asked,
+            }
+            pause(tries, until).await;
+            tries += 1;
+        }
     }
 
     /// Reads a partition by one connection after the other until there is an end.
