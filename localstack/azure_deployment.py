@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import subprocess
 import tempfile
 import time
@@ -64,7 +65,7 @@ def packed(project, program):
 
 
 def unpack(azure, package, program, settings):
-    """The folder of the app, named after all that is in it, and the hubs that it reads."""
+    """The folder of the app, named after all that is in it, and the hub of each source that it reads."""
     built = str(program.stat().st_mtime_ns)
     digest = hashlib.sha256(package + json.dumps([str(program), built, settings]).encode()).hexdigest()
     app = azure.state / "apps" / digest[:16]
@@ -72,17 +73,35 @@ def unpack(azure, package, program, settings):
     with zipfile.ZipFile(io.BytesIO(package)) as files:
         files.extractall(app)
     link(app / "headwater", program)
-    bindings = [json.loads(file.read_text())["bindings"][0] for file in sorted(app.glob("bronze-events*/function.json"))]
-    hubs = [binding["eventHubName"] for binding in bindings]
+    hubs, connections = {}, {}
+    for file in sorted(app.glob("bronze-events*/function.json")):
+        binding = json.loads(file.read_text())["bindings"][0]
+        if binding["type"] == "eventHubTrigger":
+            connections[binding["connection"]] = azure.event_hubs
+            hubs[source(binding)] = binding["eventHubName"]
     values = {
         **azure.variables,
+        **reading(azure, hubs),
         "AzureWebJobsStorage": azure.storage,
-        "HEADWATER_EVENT_HUBS": azure.event_hubs,
-        "HEADWATER_HUBS": ",".join(f"{hub}={hub}" for hub in hubs),
+        **connections,
         **settings,
     }
     (app / "local.settings.json").write_text(json.dumps({"IsEncrypted": False, "Values": values}, indent=2))
     return app, hubs
+
+
+def source(binding):
+    """Which a function lands, as settings name it: the template's hubs have the names of their sources."""
+    return binding["connection"].removeprefix("HEADWATER_EVENT_HUBS").removeprefix("_") or re.sub("[^A-Z0-9]+", "_", binding["eventHubName"].upper()).strip("_")
+
+
+def reading(azure, hubs):
+    """What binds sources to hubs of the emulator."""
+    bound = {
+        f"HEADWATER_SOURCES_{name}": f"eventhubs://localhost/{hub}?consumer_group=headwater-reads&endpoint=amqp://{azure.address}:{HUBS}"
+        for name, hub in hubs.items()
+    }
+    return {**bound, "HEADWATER_EVENTHUBS_CONNECTION_STRING": azure.event_hubs}
 
 
 def link(path, target):
@@ -113,8 +132,9 @@ def run(azure, app):
 
 def described(azure, project, hubs):
     """What is there, and what to type next."""
-    exports = " \\\n         ".join(f"{name}={value}" for name, value in azure.variables.items())
-    events = "".join(f"events   hub {hub}\n" for hub in hubs)
+    variables = {**azure.variables, **reading(azure, hubs)}
+    exports = " \\\n         ".join(f"{name}='{value}'" for name, value in variables.items())
+    events = "".join(f"events   hub {hub}\n" for hub in hubs.values())
     return f"""
 lake     az://lake/
 landing  az://landing/

@@ -12,9 +12,11 @@ param name string
 @description('Where it runs. Flex Consumption must be offered there.')
 param location string = resourceGroup().location
 
-@description('The event sources, as in read_events(\'<name>\'). Each has a hub of its name.')
-@minLength(1)
+@description('The event sources, as in read_events(\'<name>\'), that a hub is made for. It has the source\'s name.')
 param sourceNames array = ['events']
+
+@description('The namespace of each source that the project binds to a hub of your own, such as {orders: \'mine.servicebus.windows.net\'}.')
+param ownNamespaces object = {}
 
 @description('Partitions of each event hub.')
 @minValue(1)
@@ -65,8 +67,19 @@ param softDeleteDays int = 7
 @description('Who is told of alarms; empty for nobody.')
 param alarmEmail string = ''
 
-// Each source is bound to the hub of its name.
-var bindings = [for source in sourceNames: '${source}=${source}']
+// Each source is bound to the hub of its name. The functions read by a consumer group of their own: the one of the triggers is the host's.
+var bindings = [
+  for source in sourceNames: {
+    name: 'HEADWATER_SOURCES_${toUpper(replace(source, '-', '_'))}'
+    value: 'eventhubs://${eventHubs.name}.servicebus.windows.net/${source}?consumer_group=headwater-reads'
+  }
+]
+var ownHubs = [
+  for own in items(ownNamespaces): {
+    name: 'HEADWATER_EVENT_HUBS_${toUpper(replace(own.key, '-', '_'))}__fullyQualifiedNamespace'
+    value: own.value
+  }
+]
 
 var suffix = take(uniqueString(resourceGroup().id), 8)
 var roles = {
@@ -201,6 +214,13 @@ resource consumers 'Microsoft.EventHub/namespaces/eventhubs/consumergroups@2024-
   }
 ]
 
+resource readers 'Microsoft.EventHub/namespaces/eventhubs/consumergroups@2024-01-01' = [
+  for (source, index) in sourceNames: {
+    parent: hubs[index]
+    name: 'headwater-reads'
+  }
+]
+
 // --- What tells the functions: blobs that were stored are messages of a queue
 
 resource notices 'Microsoft.EventGrid/systemTopics@2022-06-15' = {
@@ -298,20 +318,19 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
       scmMinTlsVersion: '1.2'
       ftpsState: 'Disabled'
       http20Enabled: true
-      appSettings: [
+      appSettings: concat(bindings, ownHubs, [
         { name: 'AzureWebJobsStorage__accountName', value: host.name }
         { name: 'AzureWebJobsStorage__credential', value: 'managedidentity' }
         { name: 'APPLICATIONINSIGHTS_CONNECTION_STRING', value: insights.properties.ConnectionString }
         { name: 'APPLICATIONINSIGHTS_AUTHENTICATION_STRING', value: 'Authorization=AAD' }
         { name: 'HEADWATER_EVENT_HUBS__fullyQualifiedNamespace', value: '${eventHubs.name}.servicebus.windows.net' }
-        { name: 'HEADWATER_HUBS', value: join(bindings, ',') }
         { name: 'HEADWATER_STORAGE', value: 'abfss://lake@${lake.name}.dfs.${environment().suffixes.storage}/' }
         { name: 'HEADWATER_ROOTS_LANDING', value: 'abfss://landing@${lake.name}.dfs.${environment().suffixes.storage}/' }
         { name: 'HEADWATER_GOLD_SCHEDULE', value: goldSchedule }
         { name: 'HEADWATER_SWEEP_SCHEDULE', value: sweepSchedule }
         { name: 'HEADWATER_COMPACT_SCHEDULE', value: compactSchedule }
         { name: 'HEADWATER_LOG', value: logLevel }
-      ]
+      ])
     }
     functionAppConfig: {
       deployment: {

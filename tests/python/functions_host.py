@@ -5,10 +5,14 @@ import base64
 import contextlib
 import json
 import sys
+import threading
 from datetime import datetime, timezone
 from pathlib import Path
 
 from azure.core.exceptions import ResourceExistsError
+from azure.eventhub import EventData, EventHubProducerClient
+
+from hub import Emulator
 
 ROOT = Path(__file__).resolve().parents[2]
 BICEP = ROOT / "infra/azure/main.bicep"
@@ -18,18 +22,20 @@ from headwater_functions_host.app import App
 from headwater_functions_host.handler import Handler
 from headwater_functions_host.notices import Notices
 from headwater_functions_host.queues import QueueTrigger
-from headwater_functions_host.template import Template
+from headwater_functions_host.template import Template, listed  # noqa: F401
+
+
+PARTITIONS = 9
 
 
 class FunctionsHost:
-    """A function app and its handler."""
+    """A function app, its handler and the hub of its source."""
 
     def __init__(self, app, azurite, **variables):
         self.azurite, self.template = azurite, Template(BICEP)
         self.app = App(app, {
             "HEADWATER_STORAGE": "az://lake/",
             "HEADWATER_ROOTS_LANDING": "az://landing/",
-            "HEADWATER_HUBS": "orders=hub",
             **azurite.environment,
             **variables,
         })
@@ -39,6 +45,11 @@ class FunctionsHost:
         self.notices = Notices(azurite.blobs, azurite.queues, self.template.subscriptions())
 
     def __enter__(self):
+        self.hub = Emulator("hub", PARTITIONS)
+        self.app.settings |= {
+            "HEADWATER_SOURCES_ORDERS": self.hub.source, "HEADWATER_EVENTHUBS_CONNECTION_STRING": self.hub.connection}
+        self.producer = EventHubProducerClient.from_connection_string(self.hub.connection, eventhub_name=self.hub.hub)
+        self.held, self.sending = [0] * PARTITIONS, threading.Lock()
         queues = self.template.names("queueServices/queues").values()
         for queue in (*queues, *(f"{queue}-poison" for queue in queues)):
             with contextlib.suppress(ResourceExistsError):
@@ -54,6 +65,8 @@ class FunctionsHost:
     def __exit__(self, *_):
         if self.handler.is_alive():
             self.handler.kill()
+        self.producer.close()
+        self.hub.stop()
 
     @property
     def process(self):
@@ -70,9 +83,22 @@ class FunctionsHost:
         assert self.functions[function].trigger == "timerTrigger"
         return self.post(function, documents.timer(self.functions[function]))
 
+    def send(self, partition, bodies):
+        """To the hub. Of bodies by their numbers, those that it holds already are left out."""
+        with self.sending:
+            fresh = {number: body for number, body in sorted(bodies.items()) if number >= self.held[partition]}
+            if fresh:
+                assert list(fresh) == list(range(self.held[partition], self.held[partition] + len(fresh))), "a hub counts without holes"
+                batch = self.producer.create_batch(partition_id=str(partition))
+                for body in fresh.values():
+                    batch.add(EventData(body))
+                self.producer.send_batch(batch)
+                self.held[partition] += len(fresh)
+
     def hand_over(self, partition, numbered, function="bronze-events", hub="hub", handler=None):
-        """A batch of a partition: bodies by their sequence numbers, each enqueued at a time that follows from its number. To another
-        process of the handler, if there are several."""
+        """A batch of a partition, which its hub holds then: bodies by their sequence numbers, each enqueued at a time that follows from its
+        number. To another process of the handler, if there are several."""
+        self.send(partition, numbered)
         batch = [{
             "body": body,
             "sequence_number": number,

@@ -83,9 +83,9 @@ def order(number, quantity=1):
 
 
 def test_events_and_files_pass_to_gold(shop):
-    assert shop.hand_over(0, {1: order(1, 2), 2: b"\xff no JSON"}) == DONE
-    assert shop.hand_over(1, {1: order(2, 3)}) == DONE
-    assert shop.hand_over(0, {2: b"\xff no JSON", 3: order(3, 4)}) == DONE, "the host hands over an event again"
+    assert shop.hand_over(0, {0: order(1, 2), 1: b"\xff no JSON"}) == DONE
+    assert shop.hand_over(1, {0: order(2, 3)}) == DONE
+    assert shop.hand_over(0, {1: b"\xff no JSON", 2: order(3, 4)}) == DONE, "the host hands over an event again"
     shop.land("prices/a+b c%.csv", "id,price\n1,10\n2,20\n")
     shop.land("elsewhere/x.csv", "id,price\n9,90\n")
     shop.settle()
@@ -98,6 +98,15 @@ def test_events_and_files_pass_to_gold(shop):
     assert shop.poison("headwater-arrivals") == shop.poison("headwater-commits") == []
     log = shop.log.read_text()
     assert "no JSON" not in log and '"level":"ERROR"' not in log
+
+
+def test_events_that_the_host_passed_over_are_read_with_the_next(shop):
+    shop.send(0, {number: order(number) for number in range(5)})
+    assert shop.hand_over(0, {5: order(5)}) == DONE, "its checkpoint moved on, though a batch had failed"
+    assert ids(shop, "bronze/orders_raw") == list(range(6))
+    shop.send(3, {0: order(6)})
+    assert shop.fire("bronze-events-sweep") == DONE, "no trigger told of it"
+    assert ids(shop, "bronze/orders_raw") == list(range(7))
 
 
 def test_a_file_of_which_nobody_told_is_found_by_the_sweep(shop):
@@ -125,15 +134,15 @@ def test_hostile_documents_are_refused_without_being_quoted(shop):
         assert (status, "hunter2" in str(body)) == (400, False), body
     assert shop.post("copper", {})[0] == 404
     assert shop.post("silver", b" " * (65 << 20))[0] in (413, 0)
-    status, body = shop.hand_over(0, {1: order(1)}, hub="other")
-    assert (status, "HEADWATER_HUBS" in body["Logs"][0]) == (500, True)
-    assert shop.hand_over(0, {1: order(1)}) == DONE
+    status, body = shop.hand_over(0, {0: order(1)}, hub="other")
+    assert (status, "eventhubs://<namespace>/other" in body["Logs"][0]) == (500, True)
+    assert shop.hand_over(0, {0: order(1)}) == DONE
     assert "hunter2" not in shop.log.read_text()
 
 
 def test_logs_name_the_invocation(shop):
     name = shop.functions["gold"].binding["name"]
-    shop.hand_over(0, {1: order(1)})
+    shop.hand_over(0, {0: order(1)})
     shop.settle()
     assert shop.post("gold", {"Data": {name: {}}, "Metadata": {}}, "invocation-7") == DONE
     committed = [line for line in shop.logged() if line["message"] == "committed" and line["dataset"] == "total"]
@@ -142,10 +151,12 @@ def test_logs_name_the_invocation(shop):
 
 def test_partitions_that_arrive_together_are_landed_in_few_commits(shop):
     shop.hand_over(0, {0: order(0)})
-    batches = [(partition, {number: order(partition * 100 + number) for number in range(1, 40)}) for partition in range(8)]
+    batches = [(partition, {number: order(partition * 100 + number) for number in range(40)}) for partition in range(8)]
+    for batch in batches:
+        shop.send(*batch)
     with ThreadPoolExecutor(8) as pool:
         assert set(map(str, pool.map(lambda batch: shop.hand_over(*batch), batches))) == {str(DONE)}
-    assert len(ids(shop, "bronze/orders_raw")) == len(set(ids(shop, "bronze/orders_raw"))) == 8 * 39 + 1
+    assert len(ids(shop, "bronze/orders_raw")) == len(set(ids(shop, "bronze/orders_raw"))) == 8 * 40
     table = DeltaTable("az://lake/bronze/orders_raw", storage_options=shop.azurite.options)
     assert table.version() < 8, "those that waited were worked on together"
 
@@ -153,6 +164,7 @@ def test_partitions_that_arrive_together_are_landed_in_few_commits(shop):
 def test_what_is_under_way_is_answered_before_the_handler_ends(shop):
     answers = []
     batch = {number: order(number) for number in range(500)}
+    shop.send(0, batch)
     sender = threading.Thread(target=lambda: answers.append(shop.hand_over(0, batch)))
     sender.start()
     while "ready" not in shop.log.read_text():
@@ -168,7 +180,7 @@ def test_what_is_under_way_is_answered_before_the_handler_ends(shop):
 
 
 def test_a_handler_that_is_killed_loses_no_row_and_doubles_none(shop):
-    chance, kills, landed = random.Random(20130101), [], {}
+    chance, kills, landed = random.Random(20130101), [], []
 
     def perhaps_kill():
         """Kills the handler a moment after it is handed something. The host starts another."""
@@ -179,9 +191,10 @@ def test_a_handler_that_is_killed_loses_no_row_and_doubles_none(shop):
             kills[-1].start()
 
     while len(kills) < KILLS or len(landed) < 500:
-        numbered = {len(landed) + index: order(len(landed) + index) for index in range(50)}
-        shop.deliver(len(landed) % 4, numbered, perhaps_kill)
-        landed |= numbered
+        partition, first = len(landed) // 50 % 4, len(landed)
+        numbered = {shop.held[partition] + index: order(first + index) for index in range(50)}
+        shop.deliver(partition, numbered, perhaps_kill)
+        landed += range(first, first + 50)
         shop.land(f"prices/{len(landed)}.csv", f"id,price\n{len(landed)},1\n")
         shop.settle(perhaps_kill)
     for kill in kills:
@@ -190,7 +203,7 @@ def test_a_handler_that_is_killed_loses_no_row_and_doubles_none(shop):
         shop.handler.start()
     shop.settle()
     assert shop.fire("silver-sweep") == shop.fire("bronze-files-sweep") == DONE
-    assert ids(shop, "bronze/orders_raw") == ids(shop, "silver/orders") == list(landed)
+    assert ids(shop, "bronze/orders_raw") == ids(shop, "silver/orders") == landed
     assert ids(shop, "bronze/prices") == list(range(50, len(landed) + 1, 50))
 
 

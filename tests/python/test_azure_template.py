@@ -6,6 +6,7 @@ import pytest
 from pycep import BicepParser
 
 from conftest import ROOT
+from functions_host import listed
 
 FOLDER = ROOT / "infra/azure"
 FUNCTIONS = FOLDER / "functions"
@@ -53,7 +54,7 @@ def path(expression):
 
 
 def settings(resources):
-    return {entry["name"]: entry["value"] for entry in properties(resources["app"])["siteConfig"]["appSettings"]}
+    return {entry["name"]: entry["value"] for entry in listed(properties(resources["app"])["siteConfig"]["appSettings"])}
 
 
 def test_storage_is_private_encrypted_on_its_way_and_deletes_softly(resources):
@@ -125,11 +126,16 @@ def test_notices_reach_the_queues_that_functions_read(resources):
 
 
 def test_each_source_has_a_hub_of_its_name_that_the_app_reads(main, resources):
-    loops = {name: resources[name]["config"]["loop_type"]["detail"]["array_name"] for name in ("hubs", "consumers", "appOnHubs")}
+    loops = {name: resources[name]["config"]["loop_type"]["detail"]["array_name"] for name in ("hubs", "consumers", "readers", "appOnHubs")}
     assert set(loops.values()) == {"sourceNames"}
     assert config(resources["hubs"])["name"] == "source"
-    assert settings(resources)["HEADWATER_HUBS"]["function"]["parameters"]["input_array"] == "bindings"
-    assert main["variables"]["bindings"]["value"]["config"] == "${source}=${source}"
+    joined = list(properties(resources["app"])["siteConfig"]["appSettings"]["function"]["parameters"].values())
+    assert joined[:2] == ["bindings", "ownHubs"]
+    binding = main["variables"]["bindings"]["value"]["config"]
+    group = config(resources["readers"])["name"]
+    assert group != config(resources["consumers"])["name"], "a reader would take the partitions from the host, and the host from it"
+    assert binding["name"] == "HEADWATER_SOURCES_${toUpper(replace(source, '-', '_'))}"
+    assert binding["value"] == "eventhubs://${eventHubs.name}.servicebus.windows.net/${source}?consumer_group=" + group
     assert main["parameters"]["sourceNames"]["default"] == ["events"]
 
 
@@ -143,7 +149,7 @@ def test_what_functions_refer_to_is_a_setting_of_the_app(resources):
             if "connection" in binding:
                 connection = binding["connection"]
                 assert any(name.startswith(f"{connection}__") for name in given), f"{file}: an identity for {connection}"
-    assert {"HEADWATER_STORAGE", "HEADWATER_ROOTS_LANDING", "HEADWATER_HUBS"} <= set(given)
+    assert {"HEADWATER_STORAGE", "HEADWATER_ROOTS_LANDING"} <= set(given)
     assert not any("key" in str(value).lower() for name, value in given.items() if "INSIGHTS" not in name)
     event = json.loads((FUNCTIONS / "bronze-events/function.json").read_text())
     assert event["bindings"][0]["consumerGroup"] == config(resources["consumers"])["name"]
@@ -155,7 +161,7 @@ def test_the_handler_is_given_as_it_expects():
     assert host["customHandler"] == {
         "description": {"defaultExecutablePath": "headwater"}, "enableForwardingHttpRequest": False}
     names = {file.parent.name for file in FUNCTIONS.glob("*/function.json")}
-    assert names == {"bronze-events", "bronze-files", "bronze-files-sweep", "silver", "silver-sweep", "gold", "compact"}
+    assert names == {"bronze-events", "bronze-events-sweep", "bronze-files", "bronze-files-sweep", "silver", "silver-sweep", "gold", "compact"}
 
 
 def test_somebody_is_told_of_what_goes_wrong():

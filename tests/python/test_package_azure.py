@@ -51,7 +51,7 @@ def test_each_source_has_its_function(shop):  # noqa: F811
     shop.write("sql/more.sql", SQL.split(";")[0].replace("orders", "returns") + ";")
     files, said = packed(shop, "--without-program")
     functions = {name.split("/")[0] for name in files if name.startswith("bronze-events")}
-    assert functions == {"bronze-events-orders", "bronze-events-returns"}
+    assert functions == {"bronze-events-orders", "bronze-events-returns", "bronze-events-sweep"}
     hub = json.loads(files["bronze-events-returns/function.json"][1])["bindings"][0]["eventHubName"]
     assert (hub, "headwater" in files) == ("returns", False)
     assert """sourceNames='["orders","returns"]'""" in said
@@ -60,10 +60,20 @@ def test_each_source_has_its_function(shop):  # noqa: F811
 def test_a_project_without_events_has_no_function_for_them(shop):  # noqa: F811
     shop.write("sql/shop.sql", SQL.split(";")[1] + ";")
     files, _ = packed(shop, "--without-program")
-    assert set(files) == FILES - {"bronze-events/function.json"} | PROJECT
+    assert set(files) == FILES - {"bronze-events/function.json", "bronze-events-sweep/function.json"} | PROJECT
 
 
-@pytest.mark.parametrize("name", ["my orders", "-orders", "orders/2", "o" * 51])
+def test_a_source_that_is_bound_to_a_hub_is_read_from_that_one(shop):  # noqa: F811
+    hub = "returns-1: {eventhubs: 'eventhubs://mine/goods?consumer_group=headwater-reads'}"
+    shop.write("pipeline.yml", PIPELINE.replace("sources:\n", f"sources:\n  {hub}\n"))
+    shop.write("sql/more.sql", SQL.split(";")[0].replace("orders", "returns").replace("'returns'", "'returns-1'") + ";")
+    files, said = packed(shop, "--without-program")
+    [binding] = json.loads(files["bronze-events-returns-1/function.json"][1])["bindings"]
+    assert (binding["eventHubName"], binding["connection"]) == ("goods", "HEADWATER_EVENT_HUBS_RETURNS_1")
+    assert """sourceNames='["orders"]' ownNamespaces='{"returns-1":"mine.servicebus.windows.net"}'""" in said
+
+
+@pytest.mark.parametrize("name", ["my orders", "-orders", "orders/2", "o" * 51, "sweep"])
 def test_a_source_that_no_hub_can_be_named_after_is_refused(shop, name):  # noqa: F811
     shop.write("pipeline.yml", PIPELINE.replace("orders:", f'"{name}":'))
     shop.write("sql/shop.sql", SQL.replace("'orders'", f"'{name}'"))

@@ -1,11 +1,14 @@
 //! The files that make a folder a function app: `host.json`, and a folder for each function with its binding.
 //!
-//! They are those of `infra/azure/functions`, which the template there counts on. One function lands the events of one hub; all
-//! others are the same for each pipeline, since their triggers are.
+//! They are those of `infra/azure/functions`, which the template there counts on. One function lands the events of one hub: the hub that
+//! the template makes for a source, by the source's name, or the one that the project binds the source to. All others are the same for
+//! each pipeline, since their triggers are.
 
 use std::collections::BTreeSet;
 
-use headwater_core::model::{Pipeline, RelationSource};
+use headwater_core::hub::HubAddress;
+use headwater_core::model::{EventSource, Pipeline, RelationSource};
+use headwater_core::project::variable_name;
 
 use crate::failure::{Failure, Result};
 use crate::package::archive::Entry;
@@ -15,8 +18,12 @@ pub(crate) const PROGRAM: &str = "headwater";
 
 /// Where the name of the hub stands in the binding of events.
 const HUB: &str = "%HEADWATER_EVENT_HUB%";
+/// The setting that names the namespace of the template's hubs. That of a hub of one's own has the source's name behind it.
+const CONNECTION: &str = "HEADWATER_EVENT_HUBS";
 /// The function that lands events. A pipeline with several sources has one for each, named after it.
 const EVENTS: &str = "bronze-events";
+/// What is behind the names of functions that a timer wakes.
+const SWEEP: &str = "sweep";
 /// What the names of functions and of hubs may both be long.
 const MAX_NAME: usize = 50;
 
@@ -35,6 +42,7 @@ const COMMON: [(&str, &str); 7] = [
     embedded!("gold/function.json"),
     embedded!("compact/function.json"),
 ];
+const SWEEP_OF_EVENTS: (&str, &str) = embedded!("bronze-events-sweep/function.json");
 const BINDING_OF_EVENTS: &str = include_str!("../../../infra/azure/functions/bronze-events/function.json");
 
 /// The files, without the program and the project.
@@ -45,16 +53,35 @@ pub(crate) fn app_entries(pipeline: &Pipeline) -> Result<Vec<Entry>> {
     let sources = sources(pipeline);
     let mut entries: Vec<Entry> =
         COMMON.into_iter().map(|(name, text)| Entry::text(name.to_owned(), text.into())).collect();
+    if !sources.is_empty() {
+        let (name, text) = SWEEP_OF_EVENTS;
+        entries.push(Entry::text(name.to_owned(), text.into()));
+    }
     for source in &sources {
         check(source)?;
         let function = if sources.len() == 1 { EVENTS.to_owned() } else { format!("{EVENTS}-{source}") };
-        let binding = BINDING_OF_EVENTS.replace(HUB, source);
+        let binding = match own_hub(pipeline, source) {
+            None => BINDING_OF_EVENTS.replace(HUB, source),
+            Some(own) => {
+                let connection = format!("{CONNECTION}_{}", variable_name(source));
+                let binding = BINDING_OF_EVENTS.replace(HUB, &own.hub);
+                binding.replace(&format!("\"{CONNECTION}\""), &format!("\"{connection}\""))
+            }
+        };
         entries.push(Entry::text(format!("{function}/function.json"), binding.into_bytes()));
     }
     Ok(entries)
 }
 
-/// The event sources that the pipeline reads. Each has a hub of its name.
+/// The hub that the project binds a source to.
+pub(crate) fn own_hub<'a>(pipeline: &'a Pipeline, source: &str) -> Option<&'a HubAddress> {
+    match pipeline.sources.get(source) {
+        Some(EventSource::EventHubs { hub }) => Some(hub),
+        Some(EventSource::Spool { .. } | EventSource::Sqs { .. }) | None => None,
+    }
+}
+
+/// The event sources that the pipeline reads.
 pub(crate) fn sources(pipeline: &Pipeline) -> BTreeSet<&str> {
     let relations = pipeline.flows.iter().flat_map(|flow| &flow.query.relations);
     relations
@@ -70,6 +97,11 @@ fn check(source: &str) -> Result<()> {
     let has_edges = [source.chars().next(), source.chars().last()]
         .into_iter()
         .all(|edge| edge.is_some_and(|edge| edge.is_ascii_alphanumeric()));
+    if source == SWEEP {
+        let message =
+            format!("`{EVENTS}-{SWEEP}` is the function of a timer, so that the source `{source}` can have none");
+        return Err(Failure::invalid(message, "give the source another name"));
+    }
     if has_edges && source.len() <= MAX_NAME && source.chars().all(is_plain) {
         return Ok(());
     }

@@ -7,6 +7,11 @@ from pycep import BicepParser
 STORAGE = "Microsoft.Storage/storageAccounts/"
 
 
+def listed(settings):
+    """The entries of a list that stands in the file, alone or as the last that `concat` joins."""
+    return settings if isinstance(settings, list) else list(settings["function"]["parameters"].values())[-1]
+
+
 class Template:
     """A parsed file."""
 
@@ -31,6 +36,7 @@ class Template:
     def settings(self):
         """The app's settings whose values are parameters with a default."""
         [app] = [entry for entry in self.resources.values() if entry["type"] == "Microsoft.Web/sites"]
-        given = {entry["name"]: entry["value"] for entry in app["config"]["properties"]["siteConfig"]["appSettings"]}
+        fixed = app["config"]["properties"]["siteConfig"]["appSettings"]
+        given = {entry["name"]: entry["value"] for entry in listed(fixed)}
         names = {name: value for name, value in given.items() if isinstance(value, str) and value in self.parameters}
         return {name: str(self.parameters[value]["default"]) for name, value in names.items()}

@@ -1,5 +1,6 @@
 //! `headwater package azure`: the zip of a function app.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use headwater_core::model::Pipeline;
@@ -10,7 +11,7 @@ use crate::args::AzurePackageArguments;
 use crate::failure::{Exit, Result};
 use crate::output::Output;
 use crate::package::archive::{self, Entry};
-use crate::package::function_app::{PROGRAM, app_entries, sources};
+use crate::package::function_app::{PROGRAM, app_entries, own_hub, sources};
 use crate::package::program::LibraryVersion;
 use crate::package::{Architecture, project_entries};
 use crate::project::{self, Loaded};
@@ -43,12 +44,17 @@ pub(super) fn execute(arguments: &AzurePackageArguments, loaded: &Loaded, output
 
 /// The commands that deploy it.
 fn next(pipeline: &Pipeline, path: &Path) -> String {
-    let sources = json!(sources(pipeline));
+    let (own, made): (Vec<&str>, Vec<&str>) =
+        sources(pipeline).into_iter().partition(|source| own_hub(pipeline, source).is_some());
+    let namespaces: BTreeMap<_, _> =
+        own.iter().filter_map(|source| Some((*source, own_hub(pipeline, source)?.namespace.as_str()))).collect();
+    let own = if own.is_empty() { String::new() } else { format!(" ownNamespaces='{}'", json!(namespaces)) };
     format!(
         "\nnext, with a resource group:\n  \
          az deployment group create --resource-group GROUP --template-file infra/azure/main.bicep \\\n    \
-         --parameters name=NAME sourceNames='{sources}'\n  \
+         --parameters name=NAME sourceNames='{}'{own}\n  \
          az functionapp deployment source config-zip --resource-group GROUP --name FUNCTION_APP --src {}",
+        json!(made),
         path.display(),
     )
 }

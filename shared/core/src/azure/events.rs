@@ -1,49 +1,28 @@
 //! Events of a partition of an event hub, or of the endpoint of an IoT hub, as the host hands them over.
-//!
-//! The host doesn't say whether it handed an event over before, so that each may have been.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use super::encoding::{bytes, structured, take, text, time};
 use super::function::Function;
-use crate::hub;
+use crate::hub::HubEvent;
 use crate::notices::EventError;
-use crate::trigger::{Message, MessageBatch};
 
-/// Events of one partition, in its order.
+/// Events of one partition, in its order. All that isn't the payload is among an event's properties: what its sender, the hub itself or an
+/// IoT hub set (`iothub-connection-device-id` …); what isn't text, as JSON. Of two with one name, the sender's isn't believed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HubBatch {
+pub struct HandedOver {
     /// The hub's name.
     pub hub: String,
     /// The partition's.
     pub partition: String,
-    /// The events, at least one.
+    /// The events, at least one. Any of them may have been handed over before: the host doesn't say.
     pub events: Vec<HubEvent>,
 }
 
-/// An event.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HubEvent {
-    /// Its number in the partition.
-    pub sequence_number: i64,
-    /// Its place in the partition.
-    pub offset: Option<String>,
-    /// When the hub took it.
-    pub enqueued_at: DateTime<Utc>,
-    /// What its sender had its partition chosen by.
-    pub partition_key: Option<String>,
-    /// The payload.
-    pub body: Bytes,
-    /// What its sender, the hub itself or an IoT hub set beside the payload (`iothub-connection-device-id` …); what isn't text, as
-    /// JSON. Of two with one name, the sender's isn't believed.
-    pub properties: BTreeMap<String, String>,
-}
-
-impl HubBatch {
+impl HandedOver {
     /// Pairs bodies with what `Metadata` holds of each, in arrays of the same length.
     pub(super) fn read(
         bodies: Value,
@@ -74,7 +53,11 @@ impl HubBatch {
                 partition_key: keys.next().and_then(text),
                 body: payload(body, function)
                     .ok_or_else(|| missing("Data", &format!("{}[{index}]", function.binding)))?,
+                content_type: None,
+                message_id: None,
+                correlation_id: None,
                 properties,
+                system_properties: BTreeMap::new(),
             });
         }
         if events.is_empty() {
@@ -86,55 +69,7 @@ impl HubBatch {
             events,
         })
     }
-
-    /// The events as messages of a source. A message's id is unique in the hub for ever: a hub that was made anew counts
-    /// from the beginning, at other times.
-    #[must_use]
-    pub fn into_batch(self, source: String) -> MessageBatch {
-        let Self { hub, partition, events } = self;
-        let received_at = events.iter().map(|event| event.enqueued_at).min().unwrap_or(DateTime::<Utc>::UNIX_EPOCH);
-        let messages = events.into_iter().map(|event| event.into_message(&hub, &partition)).collect();
-        MessageBatch { source, messages, received_at }
-    }
 }
-
-impl From<HubEvent> for hub::HubEvent {
-    /// What the host has of it: all that isn't the payload is among its properties.
-    fn from(event: HubEvent) -> Self {
-        let HubEvent { sequence_number, offset, enqueued_at, partition_key, body, properties } = event;
-        Self {
-            sequence_number,
-            offset,
-            enqueued_at,
-            partition_key,
-            body,
-            content_type: None,
-            message_id: None,
-            correlation_id: None,
-            properties,
-            system_properties: BTreeMap::new(),
-        }
-    }
-}
-
-impl HubEvent {
-    fn into_message(self, hub: &str, partition: &str) -> Message {
-        let Self { sequence_number, offset, enqueued_at, partition_key, body, properties } = self;
-        let id = format!("{hub}/{partition}/{sequence_number}@{}", enqueued_at.timestamp_micros());
-        let mut attributes = properties;
-        let position = [
-            ("x-opt-partition-id", Some(partition.to_owned())),
-            ("x-opt-sequence-number", Some(sequence_number.to_string())),
-            ("x-opt-offset", offset),
-            ("x-opt-partition-key", partition_key),
-        ];
-        attributes.extend(position.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
-        Message { id, body, enqueued_at, receive_count: MAYBE_RECEIVED, attributes }
-    }
-}
-
-/// More than once: the event is looked up before it is landed.
-const MAYBE_RECEIVED: u32 = 2;
 
 /// Arrays with an entry for each event.
 struct Columns {

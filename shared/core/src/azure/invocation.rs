@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::encoding;
-use super::events::HubBatch;
+use super::events::HandedOver;
 use super::function::{Function, TriggerKind};
 use super::notice::stored_blobs;
 use crate::notices::{EventError, StoredObject};
@@ -18,7 +18,7 @@ pub enum Invocation {
     /// A message says that these objects were stored.
     Notice(Vec<StoredObject>),
     /// Events of a partition arrived.
-    Events(HubBatch),
+    Events(HandedOver),
     /// A timer, or a person.
     Timer,
 }
@@ -38,7 +38,7 @@ impl Invocation {
         match function.trigger {
             TriggerKind::EventHub => {
                 let bodies = encoding::structured(value).ok_or_else(missing)?;
-                Ok(Self::Events(HubBatch::read(bodies, metadata, function)?))
+                Ok(Self::Events(HandedOver::read(bodies, metadata, function)?))
             }
             TriggerKind::Queue | TriggerKind::Timer => {
                 let message = encoding::message(value).ok_or_else(missing)?;

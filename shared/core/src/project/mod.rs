@@ -36,6 +36,7 @@ use self::yaml::{Node, Value};
 use crate::diagnostic::{Diagnostic, Severity, SourceFile, Span};
 use crate::model::{EventSource, Settings};
 
+pub use self::overrides::variable_name;
 pub use self::select::SelectedFiles;
 
 /// The names of a project file, in the order in which they are looked for.

@@ -87,7 +87,8 @@ fn entry<'m, V>(
 }
 
 /// A name as the end of an environment variable: capitals, other characters as single `_`.
-pub(super) fn variable_name(name: &str) -> String {
+#[must_use]
+pub fn variable_name(name: &str) -> String {
     name.split(|letter: char| !letter.is_ascii_alphanumeric())
         .filter(|part| !part.is_empty())
         .map(str::to_uppercase)

@@ -1,16 +1,14 @@
 //! The desk of one function: invocations wait at it, and those that wait together are worked on together.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use chrono::{DateTime, Utc};
-use headwater_core::azure::{HubBatch, Invocation};
+use headwater_core::azure::{HandedOver, Invocation};
 use headwater_core::batch::{Limits, next_batch};
 use headwater_core::notices::{NoticeBatch, StoredObject};
-use headwater_core::trigger::MessageBatch;
 use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument;
 
-use super::settings::HUBS;
 use crate::error::RuntimeError;
 use crate::eventhubs::HubSource;
 use crate::function::Handler;
@@ -34,11 +32,10 @@ pub(super) struct Job {
     pub answer: oneshot::Sender<Result<(), String>>,
 }
 
-/// One function at work, and the source that each hub is bound to.
+/// One function at work.
 #[derive(Debug)]
 pub(super) struct Desk<'a, H> {
     pub work: Work<'a, H>,
-    pub hubs: &'a BTreeMap<String, String>,
     /// The hubs that sources of the pipeline are bound to.
     pub bound: &'a [HubSource],
 }
@@ -113,52 +110,27 @@ impl<H: Handler> Desk<'_, H> {
     }
 
     /// Events of a source are landed in one commit, whichever partitions they are of.
-    async fn events(&self, events: Vec<(Waiting, HubBatch)>, deadline: DateTime<Utc>) {
-        let mut sources: BTreeMap<String, (Vec<_>, Option<MessageBatch>)> = BTreeMap::new();
-        let mut partitions: BTreeMap<&str, Vec<(Waiting, HubBatch)>> = BTreeMap::new();
+    async fn events(&self, events: Vec<(Waiting, HandedOver)>, deadline: DateTime<Utc>) {
+        let mut sources: BTreeMap<&str, Vec<(Waiting, HandedOver)>> = BTreeMap::new();
         for ((id, answer), batch) in events {
-            if let Some(bound) = self.bound_to(&batch.hub) {
-                partitions.entry(&bound.source).or_default().push(((id, answer), batch));
-                continue;
-            }
-            let Some(source) = self.hubs.get(&batch.hub) else {
-                let error = unbound(&batch.hub);
-                tracing::error!(%error, "the invocation failed");
-                settle(answer, Err(error.to_string()));
-                continue;
-            };
-            let batch = batch.into_batch(source.clone());
-            let (waiting, joined) = sources.entry(source.clone()).or_default();
-            waiting.push((batch.messages.iter().map(|message| message.id.clone()).collect::<BTreeSet<_>>(), answer));
-            match joined {
-                None => *joined = Some(batch),
-                Some(joined) => join(joined, batch),
+            match self.bound_to(&batch.hub) {
+                Some(bound) => sources.entry(&bound.source).or_default().push(((id, answer), batch)),
+                None => {
+                    let error = unbound(&batch.hub);
+                    tracing::error!(%error, "the invocation failed");
+                    settle(answer, Err(error.to_string()));
+                }
             }
         }
         for bound in self.bound {
-            if let Some(batches) = partitions.remove(bound.source.as_str()) {
+            if let Some(batches) = sources.remove(bound.source.as_str()) {
                 self.partitions(bound, batches, deadline).await;
-            }
-        }
-        for (waiting, batch) in sources.into_values() {
-            let Some(batch) = batch else { continue };
-            let report = self.work.events(batch, deadline).await;
-            for (ids, answer) in waiting {
-                let failed = report.retry.iter().any(|retry| ids.contains(&retry.item));
-                settle(answer, if failed { Err(UNDONE.to_owned()) } else { Ok(()) });
             }
         }
     }
 }
 
 pub(super) const UNDONE: &str = "it could not be done; the log says why";
-
-/// The host hands over an event twice when a partition changes hands; it is one event.
-fn join(joined: &mut MessageBatch, batch: MessageBatch) {
-    let known: BTreeSet<_> = joined.messages.iter().map(|message| message.id.clone()).collect();
-    joined.messages.extend(batch.messages.into_iter().filter(|message| !known.contains(&message.id)));
-    joined.received_at = joined.received_at.min(batch.received_at);
-}
 
 /// A host that has gone asks again.
 pub(super) fn settle(answer: oneshot::Sender<Result<(), String>>, done: Result<(), String>) {
@@ -168,6 +140,6 @@ pub(super) fn settle(answer: oneshot::Sender<Result<(), String>>, done: Result<(
 }
 
 fn unbound(hub: &str) -> RuntimeError {
-    let problem = format!("no source is bound to hub `{hub}`; write `<source>={hub}`");
-    RuntimeError::Setting { name: HUBS.to_owned(), problem }
+    let problem = format!("no source is bound to hub `{hub}`; write `eventhubs://<namespace>/{hub}`");
+    RuntimeError::Setting { name: "HEADWATER_SOURCES_<SOURCE>".to_owned(), problem }
 }

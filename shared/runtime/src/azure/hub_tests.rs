@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use azure_messaging_eventhubs::ProducerClient;
 use chrono::{DateTime, TimeDelta, Utc};
 use eventhubs_emulator::{Emulator, Options};
-use headwater_core::azure::{HubBatch, HubEvent, Invocation};
+use headwater_core::azure::{HandedOver, Invocation};
 use headwater_core::diagnostic::SourceFile;
 use headwater_core::graph::build;
-use headwater_core::hub::{Fit, HubAddress};
+use headwater_core::hub::{Fit, HubAddress, HubEvent};
 use headwater_core::model::Pipeline;
 use headwater_core::name::{DatasetName, FlowName};
 use headwater_core::project::parse;
@@ -99,16 +99,20 @@ fn handed_over(numbers: &[i64]) -> Invocation {
         enqueued_at: DateTime::<Utc>::UNIX_EPOCH,
         partition_key: None,
         body: "handed over".into(),
+        content_type: None,
+        message_id: None,
+        correlation_id: None,
         properties: BTreeMap::new(),
+        system_properties: BTreeMap::new(),
     };
     let events = numbers.iter().map(event).collect();
-    Invocation::Events(HubBatch { hub: "flights".to_owned(), partition: "0".to_owned(), events })
+    Invocation::Events(HandedOver { hub: "flights".to_owned(), partition: "0".to_owned(), events })
 }
 
 /// Whether the invocations of a desk succeed, which wait together.
 async fn invoke(bound: &HubSource, lake: &Lake, invocations: Vec<Invocation>) -> Vec<bool> {
     let handler = |_: FunctionKind, trigger: Trigger| std::future::ready(lake.land(&trigger));
-    let (pipeline, hubs) = (pipeline(), BTreeMap::new());
+    let pipeline = pipeline();
     let (sender, jobs) = mpsc::unbounded_channel();
     let mut answers = Vec::new();
     for invocation in invocations {
@@ -119,7 +123,7 @@ async fn invoke(bound: &HubSource, lake: &Lake, invocations: Vec<Invocation>) ->
     }
     drop(sender);
     let work = Work { kind: FunctionKind::BronzeEvents, pipeline: &pipeline, handler: &handler };
-    Desk { work, hubs: &hubs, bound: std::slice::from_ref(bound) }.serve(jobs).await;
+    Desk { work, bound: std::slice::from_ref(bound) }.serve(jobs).await;
     let mut done = Vec::new();
     for answer in answers {
         done.push(answer.await.unwrap().is_ok());

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use headwater_core::azure::HubBatch as HandedOver;
+use headwater_core::azure::HandedOver;
 use headwater_core::batch::Limits;
 use headwater_core::hub::{Fit, HubBatch, HubIdentity, PartitionBatch};
 use headwater_core::report::{Outcome, Report};
@@ -122,7 +122,7 @@ fn usable(
 fn joined(batches: Vec<HandedOver>) -> BTreeMap<String, Option<PartitionBatch>> {
     let mut partitions: BTreeMap<String, BTreeMap<i64, _>> = BTreeMap::new();
     for batch in batches {
-        let events = batch.events.into_iter().map(|event| (event.sequence_number, event.into()));
+        let events = batch.events.into_iter().map(|event| (event.sequence_number, event));
         partitions.entry(batch.partition).or_default().extend(events);
     }
     let read = |events: BTreeMap<i64, _>| PartitionBatch::handed_over(events.into_values().collect());

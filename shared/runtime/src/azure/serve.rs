@@ -57,7 +57,7 @@ pub async fn serve<H: Handler>(app: App<H>, stop: impl Future<Output = ()> + Sen
         doors.insert(function.name.clone(), Door { function, timeout, jobs: jobs.clone() });
     }
     let working = desks.into_iter().map(|(kind, (_, jobs))| async move {
-        let desk = Desk { work: Work { kind, pipeline, handler }, hubs: &settings.hubs, bound: hubs };
+        let desk = Desk { work: Work { kind, pipeline, handler }, bound: hubs };
         desk.serve(jobs).await;
     });
     let router = router(doors);

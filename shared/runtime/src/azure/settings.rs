@@ -10,7 +10,6 @@ use headwater_core::notices::EventError;
 
 use crate::error::{AtPath, Result, RuntimeError};
 use crate::function::FunctionKind;
-use crate::pairs::sources;
 
 /// The host's variable with the port that the handler listens on.
 const PORT: &str = "FUNCTIONS_CUSTOMHANDLER_PORT";
@@ -18,8 +17,6 @@ const PORT: &str = "FUNCTIONS_CUSTOMHANDLER_PORT";
 const ROOT: &str = "AzureWebJobsScriptRoot";
 /// The project's folder; without it `pipeline`, in the function app's.
 const PROJECT: &str = "HEADWATER_PROJECT";
-/// `<source>=<name of its hub>`, separated by commas.
-pub(super) const HUBS: &str = "HEADWATER_HUBS";
 
 /// The settings of a custom handler's process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,8 +27,6 @@ pub struct Settings {
     pub project: PathBuf,
     /// The functions of the app.
     pub functions: Vec<Served>,
-    /// The event source that each hub is bound to, by the hub's name.
-    pub hubs: BTreeMap<String, String>,
     /// How long the host waits for an answer; `None` is for ever.
     pub timeout: Option<TimeDelta>,
 }
@@ -63,13 +58,7 @@ impl Settings {
         let root = Path::new(text(ROOT).unwrap_or("."));
         let host = root.join("host.json");
         let timeout = function_timeout(&read(&host)?).map_err(|error| unreadable(&host, &error))?;
-        Ok(Self {
-            port,
-            project: root.join(text(PROJECT).unwrap_or("pipeline")),
-            functions: functions(root)?,
-            hubs: sources(HUBS, text(HUBS), "hub")?,
-            timeout,
-        })
+        Ok(Self { port, project: root.join(text(PROJECT).unwrap_or("pipeline")), functions: functions(root)?, timeout })
     }
 
     /// Why the port can't be listened on.

@@ -1,12 +1,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use headwater_core::azure::{HubBatch, HubEvent, Invocation, TriggerKind};
+use chrono::{TimeDelta, Utc};
+use headwater_core::azure::{HandedOver, Invocation, TriggerKind};
 use headwater_core::error::ErrorKind;
 use headwater_core::name::DatasetName;
 use headwater_core::notices::StoredObject;
-use headwater_core::report::{Outcome, Report, Retry};
+use headwater_core::report::{Outcome, Report};
 use headwater_core::trigger::{Cause, Trigger};
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
@@ -23,19 +23,6 @@ fn commit(table: &str) -> Invocation {
     Invocation::Notice(vec![StoredObject { root: "az://lake".to_owned(), key }])
 }
 
-fn events(hub: &str, partition: &str, numbers: &[i64]) -> Invocation {
-    let event = |number: &i64| HubEvent {
-        sequence_number: *number,
-        offset: None,
-        enqueued_at: DateTime::<Utc>::UNIX_EPOCH,
-        partition_key: None,
-        body: "{}".into(),
-        properties: BTreeMap::new(),
-    };
-    let events = numbers.iter().map(event).collect();
-    Invocation::Events(HubBatch { hub: hub.to_owned(), partition: partition.to_owned(), events })
-}
-
 /// Works on invocations that wait together, of a host that gives up after some seconds; the first has id `0`. Returns the answers
 /// and the triggers.
 async fn answer(
@@ -45,7 +32,6 @@ async fn answer(
 ) -> (Vec<Result<(), String>>, Vec<Trigger>) {
     let script = Script::new(kind, reports);
     let handler = |function: FunctionKind, trigger: Trigger| script.answer(function, trigger);
-    let hubs = BTreeMap::from([("flights-hub".to_owned(), "flights".to_owned())]);
     let pipeline = pipeline();
     let (sender, jobs) = mpsc::unbounded_channel();
     let mut answers = Vec::new();
@@ -57,7 +43,7 @@ async fn answer(
     }
     drop(sender);
     let work = Work { kind, pipeline: &pipeline, handler: &handler };
-    Desk { work, hubs: &hubs, bound: &[] }.serve(jobs).await;
+    Desk { work, bound: &[] }.serve(jobs).await;
     let mut settled = Vec::new();
     for answer in answers {
         settled.push(answer.await.unwrap());
@@ -79,19 +65,12 @@ async fn notices_that_wait_together_are_one_wake_up_and_come_again_one_by_one() 
 }
 
 #[tokio::test]
-async fn events_of_all_partitions_are_landed_together_each_once() {
-    let batches = vec![
-        (events("flights-hub", "0", &[1, 2]), 60),
-        (events("flights-hub", "1", &[1]), 60),
-        (events("flights-hub", "0", &[2, 3]), 60),
-        (events("other-hub", "0", &[1]), 60),
-    ];
-    let retry = vec![Retry { item: "flights-hub/0/3@0".to_owned(), reason: "later".to_owned() }];
-    let (answers, triggers) = answer(FunctionKind::BronzeEvents, batches, vec![Report { flows: vec![], retry }]).await;
-    assert_eq!(done(&answers), [true, true, false, false]);
-    assert!(answers[3].as_ref().unwrap_err().contains("<source>=other-hub"), "{:?}", answers[3]);
-    let [Trigger { cause: Cause::Messages(batch), deadline: Some(_) }] = &triggers[..] else { panic!("{triggers:?}") };
-    assert_eq!((batch.source.as_str(), batch.messages.len()), ("flights", 4));
+async fn events_of_a_hub_that_no_source_is_bound_to_are_refused_with_what_to_write() {
+    let batch = HandedOver { hub: "other-hub".to_owned(), partition: "0".to_owned(), events: Vec::new() };
+    let (answers, triggers) =
+        answer(FunctionKind::BronzeEvents, vec![(Invocation::Events(batch), 60)], Vec::new()).await;
+    assert!(answers[0].as_ref().unwrap_err().contains("eventhubs://<namespace>/other-hub"), "{answers:?}");
+    assert!(triggers.is_empty());
 }
 
 #[tokio::test]
@@ -135,7 +114,7 @@ fn settings(functions: &[(&str, &str)], variables: &[(&str, &str)]) -> Result<Se
 fn the_app_says_which_functions_it_has() {
     let functions =
         [("silver", "queueTrigger"), ("silver-sweep", "timerTrigger"), ("bronze-events-2", "eventHubTrigger")];
-    let variables = [("FUNCTIONS_CUSTOMHANDLER_PORT", "7071"), ("HEADWATER_HUBS", "orders=hub-a, b=hub-b")];
+    let variables = [("FUNCTIONS_CUSTOMHANDLER_PORT", "7071")];
     let read = settings(&functions, &variables).unwrap();
     let served: Vec<_> = read.functions.iter().map(|served| (served.kind, served.function.trigger)).collect();
     let expected = [
@@ -144,7 +123,7 @@ fn the_app_says_which_functions_it_has() {
         (FunctionKind::Silver, TriggerKind::Timer),
     ];
     assert_eq!(served, expected);
-    assert_eq!((read.port, read.timeout, read.hubs["hub-a"].as_str()), (7071, Some(TimeDelta::minutes(10)), "orders"));
+    assert_eq!((read.port, read.timeout), (7071, Some(TimeDelta::minutes(10))));
     assert!(read.project.ends_with("pipeline"));
 }
 
@@ -153,9 +132,8 @@ fn a_wrong_app_is_told_with_what_would_be_right() {
     const PORT: (&str, &str) = ("FUNCTIONS_CUSTOMHANDLER_PORT", "7071");
     const SILVER: (&str, &str) = ("silver", "queueTrigger");
     type Pairs = &'static [(&'static str, &'static str)];
-    let cases: [(Pairs, Pairs, &str); 7] = [
+    let cases: [(Pairs, Pairs, &str); 6] = [
         (&[SILVER], &[("FUNCTIONS_CUSTOMHANDLER_PORT", "x")], "no port"),
-        (&[SILVER], &[PORT, ("HEADWATER_HUBS", "hub")], "<source>=<hub name>"),
         (&[], &[PORT], "headwater package azure"),
         (&[("copper", "queueTrigger")], &[PORT], "bronze-events, bronze-files, silver"),
         (&[("silverish", "queueTrigger")], &[PORT], "`silverish` is no function"),

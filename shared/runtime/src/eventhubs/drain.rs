@@ -10,7 +10,7 @@ use futures::StreamExt;
 use futures::future::join_all;
 use headwater_core::batch::Limits;
 use headwater_core::error::ErrorKind;
-use headwater_core::hub::{Advance, HubIdentity, PartitionBatch, PartitionPlan, Step, plan_partition};
+use headwater_core::hub::{Advance, Extent, HubIdentity, PartitionBatch, PartitionPlan, Step, plan_partition};
 use tokio::time::{Instant, timeout_at};
 
 use super::Hub;
