@@ -135,7 +135,7 @@ impl FlowRun<'_> {
         }
         report.inputs = taken.inputs;
         let aside = taken.aside.map(|ids| Share::of_records(LedgerColumn::MessageId, ids));
-        let identity = Identity::Progress(taken.goals);
+        let identity = Identity::Numbers(taken.goals);
         let fresh = Fresh { messages: taken.messages, source: &batch.source, aside, identity, report };
         Box::pin(self.land(fresh, &pinned)).await
     }

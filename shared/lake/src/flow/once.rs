@@ -48,7 +48,7 @@ impl FlowRun<'_> {
         }
         let frame = self.lake.engine().plan(&session, query).await?;
         let work = Work { aside, ..Work::default() };
-        let identity = Identity::Progress(vec![(app_id, 1)]);
+        let identity = Identity::Progress { app_id, to: 1 };
         if let Some(changes) = &self.flow.changes {
             let given = self.given(changes, frame, &pinned, false).await?;
             // An earlier attempt may have read other rows: what the side table lacks of these, it gets.

@@ -11,7 +11,6 @@ use headwater_core::name::DatasetName;
 use headwater_core::report::{FlowReport, Outcome};
 
 use super::FlowRun;
-
 use super::outlet::{Plan, Produced, TablePlan};
 use super::target::Pinned;
 use crate::commit::{Change, CommitOutcome, commit};
@@ -23,10 +22,16 @@ use crate::write::{Written, discard};
 /// What makes a batch happen once.
 #[derive(Debug, Clone)]
 pub(super) enum Identity {
-    /// The flow's `txn`s, which must still be what they were when the batch was planned.
-    ///
-    /// Each is an `app_id` and what the batch brings it to. A side table that is further already stays there.
-    Progress(Vec<(String, i64)>),
+    /// The flow's `txn`, which must still be what it was when the batch was planned.
+    Progress {
+        /// `app_id` of the flow.
+        app_id: String,
+        /// What the batch brings it to.
+        to: i64,
+    },
+    /// The `txn`s of parts of a source, which must still be what they were: each an `app_id` and the number that the batch
+    /// brings it to. They only grow: a side table that is further already stays there.
+    Numbers(Vec<(String, i64)>),
     /// Ids of records, which no commit since the pinned version may hold.
     Sources {
         /// Where the ids are kept.
@@ -197,15 +202,15 @@ impl FlowRun<'_> {
             report: report.clone(),
         };
         match identity {
-            Identity::Progress(goals) => {
+            Identity::Progress { app_id, to } => {
+                let from = committed(table, app_id).await?;
+                reach(&mut change, Expected { app_id: app_id.clone(), from, to: *to });
+            }
+            Identity::Numbers(goals) => {
                 for (app_id, to) in goals {
-                    let from = match table {
-                        Some(table) => table.transaction(app_id).await?,
-                        None => None,
-                    };
+                    let from = committed(table, app_id).await?;
                     let to = from.map_or(*to, |from| from.max(*to));
-                    change.txns.push((app_id.clone(), to));
-                    change.fence.state.push(Expected { app_id: app_id.clone(), from, to });
+                    reach(&mut change, Expected { app_id: app_id.clone(), from, to });
                 }
             }
             Identity::Sources { column, ids } => change.records = Some((*column, ids.clone())),
@@ -225,5 +230,18 @@ impl FlowRun<'_> {
             CommitOutcome::Committed { .. } | CommitOutcome::Retryable { .. } => {}
         }
         Ok(outcome)
+    }
+}
+
+/// Brings a `txn` to where it is expected.
+fn reach(change: &mut Change, expected: Expected) {
+    change.txns.push((expected.app_id.clone(), expected.to));
+    change.fence.state.push(expected);
+}
+
+async fn committed(table: Option<&Table>, app_id: &str) -> Result<Option<i64>> {
+    match table {
+        Some(table) => table.transaction(app_id).await,
+        None => Ok(None),
     }
 }

@@ -126,7 +126,7 @@ impl FlowRun<'_> {
         let frame = self.lake.engine().plan(&session, &query).await?;
         let work = Work { aside: Some(step.aside.clone()), source_version: Some(step.through), ..Work::default() };
         let to = i64::try_from(step.through).unwrap_or(i64::MAX);
-        let identity = Identity::Progress(vec![(self.lake.app_id(self.flow), to)]);
+        let identity = Identity::Progress { app_id: self.lake.app_id(self.flow), to };
         if let Some(changes) = &self.flow.changes {
             let (is_known, joined) = (step.changes_are_known, self.joined(&statics));
             let given = self.given(changes, frame, &pinned, is_known).await?;

@@ -54,7 +54,7 @@ impl FlowRun<'_> {
         let plan = self.plan(&pinned, frame.schema().inner(), Work::default()).await?;
         let executed = super::execute::execute(frame, &plan, None, None).await?;
         report.millis = super::elapsed_millis(started);
-        let identity = Identity::Progress(vec![(self.lake.app_id(self.flow), state.definition)]);
+        let identity = Identity::Progress { app_id: self.lake.app_id(self.flow), to: state.definition };
         let mut batch = self.finish(&plan, executed, None, (identity, report)).await?;
         batch.txns = self.seen(&state);
         batch.replaces = Some(match &pinned.main {

@@ -141,11 +141,8 @@ impl FlowRun<'_> {
     /// The consumed version of the target.
     async fn progress_of(&self, pinned: &Pinned, identity: &Identity) -> Result<Option<i64>> {
         match (identity, &pinned.main) {
-            (Identity::Progress(goals), Some(table)) => match goals.first() {
-                Some((app_id, _)) => table.transaction(app_id).await,
-                None => Ok(None),
-            },
-            (Identity::Progress(_) | Identity::Sources { .. }, _) => Ok(None),
+            (Identity::Progress { app_id, .. }, Some(table)) => table.transaction(app_id).await,
+            (Identity::Progress { .. } | Identity::Numbers(_) | Identity::Sources { .. }, _) => Ok(None),
         }
     }
 
@@ -194,9 +191,7 @@ impl FlowRun<'_> {
         produced.main = main.written;
         report.millis = super::elapsed_millis(batch.started);
         let identity = match (&batch.identity, session.progress) {
-            (Identity::Progress(goals), Some(to)) => {
-                Identity::Progress(goals.iter().map(|(app_id, _)| (app_id.clone(), to)).collect())
-            }
+            (Identity::Progress { app_id, .. }, Some(to)) => Identity::Progress { app_id: app_id.clone(), to },
             (identity, _) => identity.clone(),
         };
         let executed = Executed { produced, highest_event_time: None };
