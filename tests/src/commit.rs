@@ -2,12 +2,10 @@
 //!
 //! The first two tests show with delta-rs's own operations why the protocol has a loop of its own.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
-use deltalake::DeltaTable;
-use deltalake::logstore::{StorageConfig, default_logstore};
 use deltalake::protocol::SaveMode;
 use headwater_core::error::ErrorKind;
 use headwater_core::report::Outcome;
@@ -16,29 +14,20 @@ use headwater_lake::storage::Storage;
 use headwater_lake::table::Table;
 use headwater_testkit::fault_store::{Fault, Operation};
 use object_store::ObjectStoreExt;
-use object_store::prefix::PrefixStore;
 
 use crate::tables::{
     NUMBERS, Steps, append_of, committed, compaction_of, creation, faulty, log_entry, nothing, numbers, on_disk, open,
-    out_of_time, overwrite_of, patient, places, put, redone, rows, rows_of, schema, table_of, write,
+    out_of_time, overwrite_of, patient, places, put, redone, rows, rows_of, schema, table_of, with_delta_rs, write,
 };
 
 const REMOVED: &str = "a file to be removed was removed by another commit";
-
-async fn with_delta_rs(storage: &Storage) -> DeltaTable {
-    let root = storage.object_store();
-    let prefixed = Arc::new(PrefixStore::new(Arc::clone(&root), storage.location(NUMBERS)));
-    let options = StorageConfig::parse_options(HashMap::<String, String>::new()).unwrap();
-    let mut table = DeltaTable::new(default_logstore(prefixed, root, &storage.table_url(NUMBERS), &options));
-    table.load().await.unwrap();
-    table
-}
 
 #[tokio::test]
 async fn delta_rs_lets_two_compactions_double_rows() {
     for place in places() {
         table_of(&place.storage, [0, 1]).await;
-        let (first, second) = (with_delta_rs(&place.storage).await, with_delta_rs(&place.storage).await);
+        let (first, second) =
+            (with_delta_rs(&place.storage, NUMBERS).await, with_delta_rs(&place.storage, NUMBERS).await);
         first.optimize().await.unwrap();
         second.optimize().await.unwrap();
         assert_eq!(rows(&place.storage).await, [0, 0, 1, 1]);
@@ -49,7 +38,8 @@ async fn delta_rs_lets_two_compactions_double_rows() {
 async fn delta_rs_lets_a_compaction_save_rows_from_an_overwrite() {
     for place in places() {
         table_of(&place.storage, [0, 1]).await;
-        let (first, second) = (with_delta_rs(&place.storage).await, with_delta_rs(&place.storage).await);
+        let (first, second) =
+            (with_delta_rs(&place.storage, NUMBERS).await, with_delta_rs(&place.storage, NUMBERS).await);
         first.optimize().await.unwrap();
         second.write([numbers([99])]).with_save_mode(SaveMode::Overwrite).await.unwrap();
         assert_eq!(rows(&place.storage).await, [0, 1, 99]);

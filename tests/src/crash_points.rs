@@ -6,7 +6,9 @@
 //! the next operation. A message is handed over again only if it wasn't reported as done: what is acknowledged must be in.
 
 mod kills;
+mod pairs;
 mod site;
+mod weather;
 
 use std::sync::Arc;
 

@@ -1,11 +1,14 @@
 //! Small tables of numbers, on each store, for the tests of the protocol.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use chrono::Utc;
+use deltalake::DeltaTable;
 use deltalake::datafusion::prelude::SessionContext;
+use deltalake::logstore::{StorageConfig, default_logstore};
 use headwater_core::commit::{Expected, Fence};
 use headwater_core::name::{DatasetName, FlowName};
 use headwater_core::report::FlowReport;
@@ -15,6 +18,7 @@ use headwater_lake::storage::Storage;
 use headwater_lake::table::Table;
 use headwater_lake::write::{Writer, Written};
 use headwater_testkit::fault_store::FaultStore;
+use object_store::prefix::PrefixStore;
 use tempfile::TempDir;
 
 /// Where the table of numbers is, below the lake's root.
@@ -46,6 +50,16 @@ pub(crate) fn faulty() -> (Place, FaultStore) {
     let faults = FaultStore::new(place.storage.object_store());
     let storage = Storage::with_store(place.storage.url().clone(), Arc::new(faults.clone()));
     (Place { storage, _folder: None }, faults)
+}
+
+/// A table as delta-rs itself has it.
+pub(crate) async fn with_delta_rs(storage: &Storage, path: &str) -> DeltaTable {
+    let root = storage.object_store();
+    let prefixed = Arc::new(PrefixStore::new(Arc::clone(&root), storage.location(path)));
+    let options = StorageConfig::parse_options(HashMap::<String, String>::new()).unwrap();
+    let mut table = DeltaTable::new(default_logstore(prefixed, root, &storage.table_url(path), &options));
+    table.load().await.unwrap();
+    table
 }
 
 /// The end of a log entry's path.

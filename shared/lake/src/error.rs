@@ -283,6 +283,8 @@ fn query_kind(source: &datafusion::error::DataFusionError) -> ErrorKind {
         return kind;
     }
     match source.find_root() {
+        // A data file that can't be read; of storage's failure only the text is left.
+        E::ParquetError(_) => ErrorKind::Unavailable,
         E::ObjectStore(_) | E::IoError(_) | E::ResourcesExhausted(_) => ErrorKind::Unavailable,
         E::ArrowError(..) | E::Execution(_) => ErrorKind::Data,
         E::Internal(_) => ErrorKind::Internal,

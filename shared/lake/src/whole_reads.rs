@@ -3,7 +3,8 @@
 //! A store answers a range that goes beyond the end of an object with less than that, and a connection may end early.
 //! Whoever reads a table knows from its log how long a file is, and takes what comes for what was asked for: Parquet's
 //! reader panics, and a log entry without a line is a commit that changed nothing. So a file that isn't as long as the
-//! table says is told here, by its name, for all readers.
+//! table says is told here, by its name, for all readers. Several ranges are asked for by the trait's own means, which go
+//! through this store's reads: a store's answer to several at once can't be looked at before it is cut into pieces.
 
 use std::fmt;
 use std::ops::Range;
@@ -36,7 +37,7 @@ impl WholeReads {
 fn short(location: &Path, asked: &Range<u64>, found: u64) -> Error {
     let Range { start, end } = asked;
     let source = format!(
-        "{location} is damaged: of its bytes {start} to {end} only {found} are there, so it isn't the file that was written; restore it"
+        "of bytes {start} to {end} of {location} only {found} came: the answer broke off, or the file is shorter than it was written; if trying again doesn't help, restore it"
     );
     Error::Generic { store: "whole reads", source: source.into() }
 }
@@ -107,15 +108,6 @@ impl ObjectStore for WholeReads {
             file @ GetResultPayload::File(..) => file,
         };
         Ok(GetResult { payload, meta, range, attributes })
-    }
-
-    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        let found = self.inner.get_ranges(location, ranges).await?;
-        let cut = ranges.iter().zip(&found).find(|(asked, bytes)| asked.end - asked.start != bytes.len() as u64);
-        match cut {
-            Some((asked, bytes)) => Err(short(location, asked, bytes.len() as u64)),
-            None => Ok(found),
-        }
     }
 
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {

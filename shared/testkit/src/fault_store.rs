@@ -20,6 +20,8 @@ use object_store::{
 };
 use tokio::sync::Notify;
 
+use crate::dice::Dice;
+
 /// What is asked of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
@@ -134,7 +136,7 @@ impl FaultStore {
     /// Refuses or loses this share of all operations, the same ones for the same seed and calls.
     /// Zero ends it.
     pub fn fail_at_random(&self, seed: u64, per_mille: u64) {
-        self.state().random = Random { state: seed, per_mille };
+        self.state().random = Random { dice: Dice::new(seed), per_mille };
     }
 
     /// Ends the process that uses the store: after so many more operations that change it, each
@@ -263,7 +265,7 @@ impl State {
 /// A share of operations by a seed.
 #[derive(Debug, Default)]
 struct Random {
-    state: u64,
+    dice: Dice,
     per_mille: u64,
 }
 
@@ -272,11 +274,7 @@ impl Random {
         if self.per_mille == 0 {
             return None;
         }
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^= mixed >> 31;
+        let mixed = self.dice.roll();
         let fault = if mixed >> 63 == 0 { Fault::Refused } else { Fault::Lost };
         (mixed % 1_000 < self.per_mille).then_some(fault)
     }

@@ -31,7 +31,7 @@ const SQL: &str = "
     CREATE MATERIALIZED VIEW names AS SELECT count(*) AS names FROM latest";
 
 /// The functions in the order of an update.
-const ORDER: [FunctionKind; 5] = [
+pub(super) const ORDER: [FunctionKind; 5] = [
     FunctionKind::BronzeEvents,
     FunctionKind::BronzeFiles,
     FunctionKind::Silver,
@@ -56,6 +56,9 @@ const MESSAGES: [&[(&str, &str)]; 2] = [
         ("m10", "{"),
     ],
 ];
+
+/// What comes later of the second round.
+const SECOND_HALF: [&str; 3] = ["m8", "m9", "m10"];
 
 /// Names and contents of two rounds of files: changes of rows, some undecodable.
 const FILES: [(&str, &str); 2] = [
@@ -102,6 +105,19 @@ impl Site {
         site
     }
 
+    /// A first round up to silver, and half of a second one: each function has something to do.
+    pub(super) async fn busy() -> Self {
+        let site = Self::empty(FunctionKind::BronzeEvents);
+        let lake = site.lake(Arc::new(site.base.clone()));
+        site.land(0);
+        well(deliver(&lake, messages(0, 1, &[])).await);
+        well(tick(&lake, FunctionKind::BronzeFiles).await);
+        well(tick(&lake, FunctionKind::Silver).await);
+        well(deliver(&lake, messages(1, 1, &SECOND_HALF.map(str::to_owned))).await);
+        site.land(1);
+        site
+    }
+
     fn empty(function: FunctionKind) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("in")).unwrap();
@@ -123,6 +139,18 @@ impl Site {
     /// The function's turn, but for messages that are done.
     pub(super) async fn run(&self, lake: &Lake, done: &[String]) -> Report {
         self.wake(lake, self.function, done).await
+    }
+
+    /// A function's turn on a busy lake. Messages are received for the so-many-th time.
+    pub(super) async fn turn(&self, lake: &Lake, function: FunctionKind, receive_count: u32) -> Report {
+        match function {
+            FunctionKind::BronzeEvents => {
+                let first_half = MESSAGES[1].iter().map(|(id, _)| (*id).to_owned());
+                let first_half: Vec<String> = first_half.filter(|id| !SECOND_HALF.contains(&id.as_str())).collect();
+                deliver(lake, messages(1, receive_count, &first_half)).await
+            }
+            _ => tick(lake, function).await,
+        }
     }
 
     async fn wake(&self, lake: &Lake, function: FunctionKind, done: &[String]) -> Report {

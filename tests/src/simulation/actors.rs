@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use chrono::Utc;
+use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
+use chrono::{DateTime, Duration, Utc};
+use deltalake::protocol::SaveMode;
+use headwater_core::name::DatasetName;
 use headwater_core::report::Report;
 use headwater_core::trigger::{Cause, Message, MessageBatch};
 use headwater_lake::lake::Lake;
@@ -14,18 +17,23 @@ use super::store::View;
 use super::turns::Next;
 use super::world::{ACTORS, Whereabouts, World};
 use crate::lakes::{tick, wake, well};
+use crate::tables::with_delta_rs;
 
-/// What each process does, again and again.
-const ROLES: [FunctionKind; ACTORS] = [
-    FunctionKind::BronzeEvents,
-    FunctionKind::BronzeEvents,
-    FunctionKind::BronzeFiles,
-    FunctionKind::BronzeFiles,
-    FunctionKind::Silver,
-    FunctionKind::Silver,
-    FunctionKind::Gold,
-    FunctionKind::Compact,
+/// What each process does, again and again; the last one is no function.
+const ROLES: [Option<FunctionKind>; ACTORS] = [
+    Some(FunctionKind::BronzeEvents),
+    Some(FunctionKind::BronzeEvents),
+    Some(FunctionKind::BronzeFiles),
+    Some(FunctionKind::BronzeFiles),
+    Some(FunctionKind::Silver),
+    Some(FunctionKind::Silver),
+    Some(FunctionKind::Gold),
+    Some(FunctionKind::Compact),
+    None,
 ];
+
+/// Seconds that a process's clock may be wrong, to either side.
+const SKEW: usize = 25;
 
 /// Invocations of each process.
 const INVOCATIONS: usize = 4;
@@ -60,6 +68,9 @@ async fn direct(world: &World) {
 
 /// One process after another in one role: each lives until it dies.
 async fn process(world: &World, actor: usize) {
+    let Some(function) = ROLES[actor] else { return outside(world, actor).await };
+    let seconds = world.turns.draw(2 * SKEW + 1);
+    let skew = Duration::seconds(i64::try_from(seconds).unwrap_or_default() - SKEW as i64);
     let new = || {
         let view = View::new(world.store.clone(), actor, Arc::clone(&world.turns), world.ghosts.clone());
         (world.lake(Arc::new(view.clone())), view)
@@ -67,14 +78,14 @@ async fn process(world: &World, actor: usize) {
     let (mut lake, mut view) = new();
     for _ in 0..INVOCATIONS {
         world.turns.wait(actor, "wakes".to_owned()).await;
-        let messages = match ROLES[actor] {
+        let messages = match function {
             FunctionKind::BronzeEvents => world.receive(),
             _ => Vec::new(),
         };
         let report = tokio::select! {
             biased;
             () = view.died() => None,
-            report = invoke(&lake, ROLES[actor], &messages) => Some(report),
+            report = invoke(&lake, function, (&messages, Utc::now() + skew)) => Some(report),
         };
         world.settle(&messages, |id| match &report {
             Some(report) if report.retry.iter().all(|retry| retry.item != id) => Whereabouts::Done,
@@ -87,14 +98,34 @@ async fn process(world: &World, actor: usize) {
     world.turns.end(actor);
 }
 
-async fn invoke(lake: &Lake, function: FunctionKind, messages: &[Message]) -> Report {
+/// Another engine: it appends rows of its own to a table that functions write and read, without `txn` or report, and
+/// goes by delta-rs's own rules for lost races.
+async fn outside(world: &World, actor: usize) {
+    for _ in 0..3 * INVOCATIONS {
+        world.turns.wait(actor, "wakes".to_owned()).await;
+        let lake = world.lake(Arc::new(world.store.clone()));
+        if lake.table(&DatasetName::new("checked")).await.unwrap().is_none() {
+            continue;
+        }
+        let n = 1_000 + 2 * i32::try_from(world.outside().len()).unwrap();
+        let key = format!("k{}", world.turns.draw(6));
+        let columns: [(&str, ArrayRef); 2] =
+            [("n", Arc::new(Int32Array::from(vec![n]))), ("k", Arc::new(StringArray::from(vec![key.clone()])))];
+        let rows = RecordBatch::try_from_iter(columns).unwrap();
+        let table = with_delta_rs(lake.storage(), "silver/checked").await;
+        table.write([rows]).with_save_mode(SaveMode::Append).await.unwrap();
+        world.turns.note(format!("outside {n} {key}"));
+        world.outside().push((i64::from(n), key));
+    }
+    world.turns.end(actor);
+}
+
+async fn invoke(lake: &Lake, function: FunctionKind, (messages, received_at): (&[Message], DateTime<Utc>)) -> Report {
     let cause = match function {
         FunctionKind::BronzeEvents if messages.is_empty() => return Report::default(),
-        FunctionKind::BronzeEvents => Cause::Messages(MessageBatch {
-            source: "events".to_owned(),
-            messages: messages.to_vec(),
-            received_at: Utc::now(),
-        }),
+        FunctionKind::BronzeEvents => {
+            Cause::Messages(MessageBatch { source: "events".to_owned(), messages: messages.to_vec(), received_at })
+        }
         _ => Cause::Timer(Vec::new()),
     };
     wake(lake, function, cause).await
@@ -111,7 +142,7 @@ async fn finish(world: &World, lake: &Lake) {
         })
         .collect()
     };
-    well(invoke(lake, FunctionKind::BronzeEvents, &left).await);
+    well(invoke(lake, FunctionKind::BronzeEvents, (&left, Utc::now())).await);
     for function in [FunctionKind::BronzeFiles, FunctionKind::Silver, FunctionKind::Gold, FunctionKind::Compact] {
         well(tick(lake, function).await);
     }

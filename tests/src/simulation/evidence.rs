@@ -24,7 +24,9 @@ pub(super) async fn judge(world: &World, lake: &Lake) {
     let bad = of_files.iter().filter(|line| Record::of(line).is_none()).count();
     assert_eq!(rows(lake, &DatasetName::new("filed__quarantine")).await.len(), bad, "bad records of files");
 
-    let all: Vec<String> = records.iter().map(|record| record.n.to_string()).collect();
+    let outside = world.outside().iter().map(|(n, k)| Record { n: *n, k: k.clone() }).collect::<Vec<_>>();
+    let checked: Vec<&Record> = records.iter().chain(&outside).collect();
+    let all: Vec<String> = checked.iter().map(|record| record.n.to_string()).collect();
     let found = both(lake, "checked", "n").await;
     each_once(all.iter().map(String::as_str), found.iter().map(String::as_str)).unwrap();
     let dropped: BTreeSet<&str> = all.iter().map(String::as_str).filter(|n| n.starts_with('-')).collect();
@@ -32,7 +34,7 @@ pub(super) async fn judge(world: &World, lake: &Lake) {
     assert_eq!(aside.iter().map(String::as_str).collect::<BTreeSet<_>>(), dropped, "dropped rows");
 
     let mut totals: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
-    for record in records.iter().filter(|record| record.n >= 0) {
+    for record in checked.iter().filter(|record| record.n >= 0) {
         let total = totals.entry(&record.k).or_default();
         *total = (total.0 + 1, total.1 + record.n);
     }
@@ -43,24 +45,33 @@ pub(super) async fn judge(world: &World, lake: &Lake) {
     let firsts = values(lake, "firsts", "k").await;
     each_once(keys, firsts.iter().map(String::as_str)).unwrap();
 
-    judge_changes(lake, &records).await;
+    judge_last_states(lake, &records).await;
+    judge_history(lake, &checked).await;
     judge_logs(&world.store, lake, &contents(lake).await).await;
 }
 
-/// The tables that are kept by changes: the record with the greatest number of a key is its last change, and one whose
-/// number can be divided by three deletes it.
-async fn judge_changes(lake: &Lake, records: &[Record]) {
+fn by_key<'a>(records: impl IntoIterator<Item = &'a Record>) -> BTreeMap<&'a str, BTreeSet<i64>> {
     let mut by_key: BTreeMap<&str, BTreeSet<i64>> = BTreeMap::new();
     for record in records {
         by_key.entry(&record.k).or_default().insert(record.n);
     }
+    by_key
+}
+
+/// A table that is kept by changes: the record with the greatest number of a key is its last change, and one whose
+/// number can be divided by three deletes it.
+async fn judge_last_states(lake: &Lake, records: &[Record]) {
+    let by_key = by_key(records);
     let last = by_key.iter().filter_map(|(k, numbers)| Some((k, numbers.last().filter(|n| **n % 3 != 0)?)));
     let mut expected: Vec<String> = last.map(|(k, n)| format!("n={n} | k={k}")).collect();
     expected.sort_unstable();
     assert_eq!(rows(lake, &DatasetName::new("latest")).await, expected, "last states");
+}
 
+/// One that keeps every state.
+async fn judge_history(lake: &Lake, records: &[&Record]) {
     let mut expected = Vec::new();
-    for (k, numbers) in &by_key {
+    for (k, numbers) in &by_key(records.iter().copied()) {
         let mut open: Option<i64> = None;
         for n in numbers.iter().filter(|n| **n >= 0) {
             match open {

@@ -63,11 +63,13 @@ pub(super) struct World {
     pub(super) pipeline: Pipeline,
     /// Names and texts of the files.
     pub(super) files: Vec<(String, String)>,
+    /// Numbers and keys of the rows that another engine has put into `checked`.
+    outside: Mutex<Vec<(i64, String)>>,
     queue: Mutex<Vec<Sent>>,
 }
 
 /// Processes: who they are says what they do.
-pub(super) const ACTORS: usize = 8;
+pub(super) const ACTORS: usize = 9;
 
 impl World {
     pub(super) fn new(seed: u64) -> Self {
@@ -105,12 +107,25 @@ impl World {
         }
         let turns = Arc::new(Turns::new(seed, ACTORS));
         let store = InMemory::new();
-        Self { turns, ghosts: Ghosts::default(), store, folder, pipeline: pipeline(SQL), files, queue }
+        Self {
+            turns,
+            ghosts: Ghosts::default(),
+            store,
+            folder,
+            pipeline: pipeline(SQL),
+            files,
+            outside: Mutex::default(),
+            queue,
+        }
     }
 
     /// The lake as a new process sees it.
     pub(super) fn lake(&self, store: Arc<dyn ObjectStore>) -> Lake {
         lake_of(&self.pipeline, self.folder.path(), store)
+    }
+
+    pub(super) fn outside(&self) -> MutexGuard<'_, Vec<(i64, String)>> {
+        self.outside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn queue(&self) -> MutexGuard<'_, Vec<Sent>> {

@@ -1,0 +1,70 @@
+//! All pairs of functions on one lake, each held just before its first data file or its first commit until the other is
+//! done: whoever comes first, the tables are the same in the end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use headwater_runtime::local::FunctionKind;
+use headwater_testkit::fault_store::FaultStore;
+use object_store::memory::InMemory;
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
+
+use super::site::{ORDER, Site};
+use crate::lakes::{contents, well};
+use crate::logs::judge_logs;
+
+/// Where the first of two stands when the second comes: what the path of its next write ends with.
+const PHASES: [(&str, &str); 2] = [("prepared nothing", ".parquet"), ("is about to commit", ".json")];
+
+/// Everything that is left to do, by a new process.
+async fn finish(site: &Site, store: &InMemory) {
+    let lake = site.lake(Arc::new(store.clone()));
+    for function in ORDER {
+        well(site.turn(&lake, function, 2).await);
+    }
+}
+
+/// The second function's turn, from its beginning to its end. Its future can't leave its thread, so it has one.
+async fn whole_turn(site: Arc<Site>, function: FunctionKind, store: InMemory) {
+    let turn = move || {
+        Handle::current().block_on(async {
+            site.turn(&site.lake(Arc::new(store)), function, 1).await;
+        });
+    };
+    spawn_blocking(turn).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_any_two_functions_either_may_come_between_the_steps_of_the_other() {
+    let site = Arc::new(Site::busy().await);
+    let undisturbed = site.base.fork();
+    finish(&site, &undisturbed).await;
+    let expected = contents(&site.lake(Arc::new(undisturbed))).await;
+    let (mut cases, met) = (0, Arc::new(AtomicUsize::new(0)));
+    for first in ORDER {
+        for second in ORDER {
+            for (phase, path_end) in PHASES {
+                let store = site.base.fork();
+                let held = FaultStore::new(Arc::new(store.clone()));
+                let (rival, counted) = (whole_turn(Arc::clone(&site), second, store.clone()), Arc::clone(&met));
+                held.before_put(path_end, async move {
+                    counted.fetch_add(1, Ordering::Relaxed);
+                    rival.await;
+                });
+                let lake = site.lake(Arc::new(held));
+                site.turn(&lake, first, 1).await;
+                finish(&site, &store).await;
+                let case = format!("{first:?} {phase}, {second:?} comes");
+                let lake = site.lake(Arc::new(store.clone()));
+                let found = contents(&lake).await;
+                assert_eq!(found, expected, "{case}");
+                judge_logs(&store, &lake, &found).await;
+                cases += 1;
+            }
+        }
+    }
+    let met = met.load(Ordering::Relaxed);
+    println!("{met} of {cases} pairs met");
+    assert_eq!(met, cases, "each function has something to write");
+}
