@@ -30,6 +30,7 @@ mod redrive;
 mod requests;
 mod shadows;
 mod simulation;
+mod soak;
 mod tables;
 mod time_travel;
 mod vacuum;
