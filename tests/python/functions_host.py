@@ -73,7 +73,9 @@ class FunctionsHost:
         return self.handler.process
 
     def logged(self):
-        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        """What the functions say; libraries have lines without a message."""
+        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        return [line for line in lines if "message" in line]
 
     def post(self, function, document, invocation=None):
         return self.handler.post(function, document, invocation)

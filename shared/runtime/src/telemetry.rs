@@ -12,8 +12,9 @@ use crate::error::{Result, RuntimeError};
 /// `info,headwater_lake=debug`.
 pub const LEVEL_VARIABLE: &str = "HEADWATER_LOG";
 
-/// The kernel reports a table that isn't there yet as an error; whoever asks for it says what that means.
-const EXPECTED: &str = "buoyant_kernel::snapshot::builder=off";
+/// What libraries report as errors and is none yet. The kernel does it of a table that isn't there, and the client of Event Hubs of a
+/// connection that broke: whoever asked tries again, or says what it means.
+const EXPECTED: &str = "buoyant_kernel::snapshot::builder=off,azure_messaging_eventhubs=off,azure_core_amqp=off";
 
 /// How logs look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
