@@ -1,4 +1,4 @@
-"""The official Python client against the Event Hubs emulator: it is no mirror of our own client."""
+"""The official clients for Python and JavaScript against the Event Hubs emulator: it is no mirror of our own client."""
 
 import json
 import os
@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from azure import eventhub as azure
+
+from javascript import node
 
 # The client takes no other port, so that the address is the test's own.
 ADDRESS = f"127.0.{os.getpid() % 200 + 20}.{os.getpid() // 200 % 200 + 20}"
@@ -91,6 +93,25 @@ def test_events_go_through_the_python_client(emulator):
     assert keyed == b"device"
     states = control("GET", "/hubs/flights")["partitions"]
     assert sum(state["last"] + 1 for state in states) == 50 * PARTITIONS + 1
+
+
+def test_events_go_through_the_javascript_client(emulator):
+    """It sends, and receives what the Python client sent as well, though its link breaks on the way."""
+    produce([f"py {number}" for number in range(30)], partition_id="1")
+    kept = sum(state["last"] + 1 for state in control("GET", "/hubs/flights")["partitions"])
+    before = control("GET", "/faults")["detach"]
+    control("POST", f"/faults/detach?at={kept // 2}")
+    each, expected = 40, kept + 40 * PARTITIONS + 1
+    seen = json.loads(node("hub.mjs", connection(), "flights", each, expected))
+    assert seen["partitions"] == [str(partition) for partition in range(PARTITIONS)]
+    assert seen["last"] == control("GET", "/hubs/flights")["partitions"][0]["last"]
+    assert control("GET", "/faults")["detach"] == before + 1
+    by_place = {(event["partition"], event["number"]): event for event in seen["received"]}
+    assert len(by_place) == expected
+    sent = {event["body"]: event for event in by_place.values() if event["body"].startswith("js ")}
+    assert set(sent) == {f"js {p}-{n}" for p in range(PARTITIONS) for n in range(each)} | {"js keyed"}
+    assert (sent["js 2-7"]["partition"], sent["js 2-7"]["properties"], sent["js keyed"]["key"]) == ("2", {"number": 7}, "device")
+    assert {f"py {number}" for number in range(30)} <= {event["body"] for event in by_place.values()}
 
 
 def test_a_busy_hub_takes_nothing(emulator):

@@ -39,6 +39,8 @@ pub struct PartitionState {
     pub last_time: i64,
     /// Whether it holds no event.
     pub is_empty: bool,
+    /// How many receivers were ever let in.
+    pub receivers: u64,
 }
 
 #[derive(Debug, Default)]
@@ -130,6 +132,7 @@ impl Partition {
             last_offset: self.last_offset.map_or_else(|| "-1".to_owned(), |offset| offset.to_string()),
             last_time: self.last_time,
             is_empty: self.events.is_empty(),
+            receivers: self.readers.entered,
         }
     }
 }

@@ -25,19 +25,23 @@ pub(crate) struct Reader {
 
 /// The receivers of a partition.
 #[derive(Debug, Default)]
-pub(crate) struct Readers(Vec<Reader>);
+pub(crate) struct Readers {
+    present: Vec<Reader>,
+    /// How many were ever let in.
+    pub(crate) entered: u64,
+}
 
 impl Readers {
     /// Adds a receiver; one with an epoch takes the partition from those of its group with a lower or equal one.
     pub(crate) fn enter(&mut self, reader: Reader) -> Result<(), Refusal> {
         let same = |other: &&Reader| other.group == reader.group;
-        let highest = self.0.iter().filter(same).filter_map(|other| other.epoch).max();
+        let highest = self.present.iter().filter(same).filter_map(|other| other.epoch).max();
         if let Some(highest) = highest.filter(|highest| reader.epoch < Some(*highest)) {
             let description = format!("Receiver with a higher epoch '{highest}' already exists");
             return Err(Refusal { condition: "amqp:link:stolen", description });
         }
         match reader.epoch {
-            None if self.0.iter().filter(same).count() >= LIMIT => {
+            None if self.present.iter().filter(same).count() >= LIMIT => {
                 return Err(Refusal {
                     condition: "amqp:resource-limit-exceeded",
                     description: format!(
@@ -53,17 +57,18 @@ impl Readers {
                 self.expel(|other| other.group == reader.group, "amqp:link:stolen", &description);
             }
         }
-        self.0.push(reader);
+        self.present.push(reader);
+        self.entered += 1;
         Ok(())
     }
 
     pub(crate) fn leave(&mut self, id: u64) {
-        self.0.retain(|reader| reader.id != id);
+        self.present.retain(|reader| reader.id != id);
     }
 
     /// Detaches receivers.
     pub(crate) fn expel(&mut self, which: impl Fn(&Reader) -> bool, condition: &'static str, description: &str) {
-        self.0.retain(|reader| {
+        self.present.retain(|reader| {
             let goes = which(reader);
             if goes {
                 let refusal = Refusal { condition, description: description.to_owned() };

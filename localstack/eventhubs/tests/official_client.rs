@@ -136,3 +136,21 @@ async fn faults_reach_the_client() {
     let states = emulator.partitions(HUB);
     assert!(states.iter().all(|state| state.is_empty && state.last == -1));
 }
+
+/// Closed while more of its events are on their way, a receiver leaves its session and connection as they were.
+#[tokio::test]
+async fn one_connection_opens_and_closes_receivers_again_and_again() {
+    let emulator = start(Options::default()).await;
+    send(&emulator, "0", 2_000).await;
+    let client = consumer(&emulator, &emulator.connection_string()).await.unwrap();
+    for from in (0..1_000).step_by(20) {
+        let options = self::from(StartLocation::SequenceNumber(from), Some(0));
+        let receiver = client.open_receiver_on_partition("0".into(), options).await.unwrap();
+        let mut events = Box::pin(receiver.stream_events());
+        let first = timeout(Duration::from_secs(5), events.next()).await.unwrap().unwrap().unwrap();
+        assert_eq!(first.sequence_number(), Some(from + 1));
+        drop(events);
+        timeout(Duration::from_secs(5), receiver.close()).await.unwrap().unwrap();
+    }
+    assert_eq!(emulator.partitions(HUB)[0].receivers, 50, "none was attached again to be closed");
+}

@@ -170,7 +170,8 @@ impl Connection {
                 let link = self.sessions.get_mut(&channel).and_then(|session| session.links.remove(&handle));
                 if let Some(link) = link {
                     link.leave();
-                    self.detach(channel, handle, None);
+                    // A link that is only detached, and not closed, is answered in kind: its peer would attach it again to close it.
+                    self.detach(channel, (handle, fields.is_true(1)), None);
                 }
             }
             code::END => {
@@ -192,9 +193,9 @@ impl Connection {
         put_frame(&mut self.out, 0, channel, &[body]);
     }
 
-    /// Ends a link, with the reason if there is one.
-    fn detach(&mut self, channel: u16, handle: u32, refusal: Option<&Refusal>) {
-        let detach = Encoder::default().uint(handle).boolean(true);
+    /// Ends a link, for good where it is closed, with the reason if there is one.
+    fn detach(&mut self, channel: u16, (handle, is_closed): (u32, bool), refusal: Option<&Refusal>) {
+        let detach = Encoder::default().uint(handle).boolean(is_closed);
         let detach = match refusal {
             Some(Refusal { condition, description }) => {
                 tracing::debug!(condition, description, "link refused or detached");
@@ -209,7 +210,7 @@ impl Connection {
     fn remove(&mut self, channel: u16, handle: u32, refusal: &Refusal) {
         if let Some(link) = self.sessions.get_mut(&channel).and_then(|session| session.links.remove(&handle)) {
             link.leave();
-            self.detach(channel, handle, Some(refusal));
+            self.detach(channel, (handle, true), Some(refusal));
         }
     }
 
