@@ -159,10 +159,12 @@ pub(super) async fn pause(tries: u32, until: Instant) {
     sleep_until(until.min(Instant::now() + next_delay(Setback::Failed, tries + 2, rand::random()))).await;
 }
 
-/// Closes what was read from: what was read stays read if that fails.
-pub(super) async fn close(closing: impl Future<Output = azure_messaging_eventhubs::Result<()>>) {
-    match timeout(CLOSE, Box::pin(closing)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(_)) | Err(_) => tracing::debug!("a link or connection could not be closed in order"),
+/// Closes what was read from, which stays read if that fails; whether it was closed in order.
+pub(super) async fn close(closing: impl Future<Output = azure_messaging_eventhubs::Result<()>>) -> bool {
+    let closed = timeout(CLOSE, Box::pin(closing)).await;
+    let is_closed = matches!(closed, Ok(Ok(())));
+    if !is_closed {
+        tracing::debug!("a link or connection could not be closed in order");
     }
+    is_closed
 }

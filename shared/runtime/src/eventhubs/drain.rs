@@ -2,22 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use azure_messaging_eventhubs::ConsumerClient;
 use futures::StreamExt;
-use futures::future::join_all;
 use headwater_core::batch::Limits;
 use headwater_core::error::ErrorKind;
 use headwater_core::hub::{Advance, Extent, HubIdentity, PartitionBatch, PartitionPlan, Step, plan_partition};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use super::Hub;
 use super::client::{close, pause};
 use super::event::hub_event;
 use super::fault::{Fault, fault};
-use crate::error::Result;
+use crate::error::{Result, RuntimeError};
 
 /// A partition that has events, and gives none for so long, is read by a new connection.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -61,14 +62,23 @@ pub enum End {
 }
 
 /// A partition that is being read.
-struct Reading<'a> {
-    partition: &'a str,
+struct Reading {
+    partition: String,
     read: Option<Read>,
     limits: DrainLimits,
-    /// Events and bytes that all partitions have read.
-    taken: &'a (AtomicU64, AtomicU64),
-    /// Whether nothing has gone wrong with the connection that all partitions begin with.
-    is_sound: &'a AtomicBool,
+    shared: Arc<Shared>,
+}
+
+/// What all partitions of a hub share while they are read.
+struct Shared {
+    /// The connection that all of them begin with.
+    client: ConsumerClient,
+    /// Whether nothing has gone wrong with it.
+    is_sound: AtomicBool,
+    /// Events that were read.
+    events: AtomicU64,
+    /// Bytes of their bodies.
+    bytes: AtomicU64,
 }
 
 /// What was read of it, once it is known what it holds.
@@ -97,22 +107,29 @@ impl Hub {
     {
         let (client, hub, names) = self.meet(limits.deadline).await?;
         let committed = committed(&hub, &names).await?;
-        let (taken, is_sound) = ((AtomicU64::new(0), AtomicU64::new(0)), AtomicBool::new(true));
-        let read = names.iter().map(|name| {
-            let reading = Reading { partition: name, read: None, limits, taken: &taken, is_sound: &is_sound };
-            Box::pin(self.partition(&client, reading, committed.get(name).copied()))
-        });
+        let shared =
+            Shared { client, is_sound: AtomicBool::new(true), events: AtomicU64::new(0), bytes: AtomicU64::new(0) };
+        let shared = Arc::new(shared);
+        // Each on a task of its own, so that events are decoded on all processors.
+        let mut tasks = JoinSet::new();
+        for partition in names {
+            let (hub, committed) = (self.clone(), committed.get(&partition).copied());
+            let reading = Reading { partition, read: None, limits, shared: Arc::clone(&shared) };
+            tasks.spawn(async move { Box::pin(hub.partition(reading, committed)).await });
+        }
         let mut drained = Drained { hub, partitions: BTreeMap::new(), ends: BTreeMap::new() };
-        for (name, read) in names.iter().zip(join_all(read).await) {
-            let (batch, end) = read?;
+        while let Some(read) = tasks.join_next().await {
+            let (name, batch, end) = read.map_err(|error| RuntimeError::Task { reason: error.to_string() })??;
             let is_new = |batch: &PartitionBatch| !batch.events.is_empty() || !batch.lost.is_empty();
             drained.partitions.extend(batch.filter(is_new).map(|batch| (name.clone(), batch)));
-            drained.ends.extend(end.map(|end| (name.clone(), end)));
+            drained.ends.extend(end.map(|end| (name, end)));
         }
-        if is_sound.load(Relaxed) {
-            *self.kept.0.lock().await = Some(client);
-        } else {
-            close(client.close()).await;
+        if let Some(Shared { client, is_sound, .. }) = Arc::into_inner(shared) {
+            if is_sound.into_inner() {
+                *self.kept.0.lock().await = Some(client);
+            } else {
+                close(client.close()).await;
+            }
         }
         Ok(drained)
     }
@@ -155,35 +172,36 @@ impl Hub {
     /// Reads a partition by one connection after the other until there is an end.
     async fn partition(
         &self,
-        first: &ConsumerClient,
-        mut reading: Reading<'_>,
+        mut reading: Reading,
         committed: Option<i64>,
-    ) -> Result<(Option<PartitionBatch>, Option<End>)> {
+    ) -> Result<(String, Option<PartitionBatch>, Option<End>)> {
+        let shared = Arc::clone(&reading.shared);
         let (mut tries, mut own) = (0, None);
         let end = loop {
             let before = reading.last();
-            let reason = match self.stream(own.as_ref().unwrap_or(first), &mut reading, committed).await {
-                Ok(None) => return Ok((None, None)),
+            let client = own.as_ref().unwrap_or(&shared.client);
+            let reason = match self.stream(client, &mut reading, committed).await {
+                Ok(None) => return Ok((reading.partition, None, None)),
                 Ok(Some(Cut::End(end @ (End::Done | End::Limit)))) => break end,
                 Ok(Some(Cut::End(end))) => {
-                    reading.is_sound.store(false, Relaxed);
+                    shared.is_sound.store(false, Relaxed);
                     break end;
                 }
                 Ok(Some(Cut::Again(reason))) => reason,
                 Err(error) => match error.kind() {
                     ErrorKind::Conflict => {
-                        reading.is_sound.store(false, Relaxed);
+                        shared.is_sound.store(false, Relaxed);
                         break End::Stolen;
                     }
                     ErrorKind::Invalid if reading.read.is_none() => return Err(error),
                     ErrorKind::Invalid | ErrorKind::Data | ErrorKind::Internal => {
-                        reading.is_sound.store(false, Relaxed);
+                        shared.is_sound.store(false, Relaxed);
                         break End::Broken { reason: error.to_string() };
                     }
                     ErrorKind::Unavailable => error.to_string(),
                 },
             };
-            reading.is_sound.store(false, Relaxed);
+            shared.is_sound.store(false, Relaxed);
             tries = if reading.last() == before { tries + 1 } else { 0 };
             if Instant::now() >= reading.limits.deadline {
                 break End::Limit;
@@ -191,7 +209,7 @@ impl Hub {
             if tries >= TRIES {
                 break End::Broken { reason };
             }
-            tracing::debug!(hub = %self.address, partition = reading.partition, tries, reason, "a new connection goes on");
+            tracing::debug!(hub = %self.address, reading.partition, tries, reason, "a new connection goes on");
             pause(tries, reading.limits.deadline).await;
             leave(own.take()).await;
             own = self.connect(reading.limits.deadline).await.ok();
@@ -202,28 +220,28 @@ impl Hub {
             batch.lost = advance.lost().to_vec();
             batch
         });
-        Ok((batch, Some(end)))
+        Ok((reading.partition, batch, Some(end)))
     }
 
     /// Reads on by a new link; `None` where there is nothing new.
     async fn stream(
         &self,
         client: &ConsumerClient,
-        reading: &mut Reading<'_>,
+        reading: &mut Reading,
         committed: Option<i64>,
     ) -> Result<Option<Cut>> {
         let until = reading.limits.deadline;
         if reading.read.is_none() {
-            let extent = self.extent(client, reading.partition, until).await?;
+            let extent = self.extent(client, &reading.partition, until).await?;
             let advance = match plan_partition(committed, extent) {
                 PartitionPlan::UpToDate => return Ok(None),
                 PartitionPlan::Read { after, through, lost } => Advance::new(after, through, lost),
-                PartitionPlan::Recreated { last } => return Err(self.recreated(reading.partition, committed, last)),
+                PartitionPlan::Recreated { last } => return Err(self.recreated(&reading.partition, committed, last)),
             };
             let batch = PartitionBatch { after: committed, events: Vec::new(), through: -1, lost: Vec::new() };
             reading.read = Some(Read { after: committed, advance, batch });
         }
-        let receiver = self.open(client, (reading.partition, reading.last()), until).await?;
+        let receiver = self.open(client, (&reading.partition, reading.last()), until).await?;
         let cut = {
             let mut events = pin!(receiver.stream_events());
             loop {
@@ -254,7 +272,7 @@ impl Hub {
                     Step::Seen => break Cut::Again("events came again".to_owned()),
                     Step::Beyond => break Cut::Again("events are missing".to_owned()),
                     Step::Hole => {
-                        let beginning = self.extent(client, reading.partition, until).await?.beginning;
+                        let beginning = self.extent(client, &reading.partition, until).await?.beginning;
                         let is_lost = read.advance.lose(beginning);
                         // The event that came is read again by the next link, unless all is lost up to the end.
                         let reason = if is_lost { "retention took events" } else { "events are missing" };
@@ -263,11 +281,14 @@ impl Hub {
                 }
             }
         };
-        close(receiver.close()).await;
+        if !close(receiver.close()).await {
+            // What is left of the link may trouble the next one of its session.
+            reading.shared.is_sound.store(false, Relaxed);
+        }
         Ok(Some(cut))
     }
 
-    fn recreated(&self, partition: &str, committed: Option<i64>, last: i64) -> crate::error::RuntimeError {
+    fn recreated(&self, partition: &str, committed: Option<i64>, last: i64) -> RuntimeError {
         let committed = committed.unwrap_or_default();
         let reason = format!(
             "partition {partition} ends at {last}, and {committed} is committed: it isn't the hub that was read before"
@@ -276,7 +297,7 @@ impl Hub {
     }
 }
 
-impl Reading<'_> {
+impl Reading {
     /// The last number that was read or is lost.
     fn last(&self) -> Option<i64> {
         self.read.as_ref().and_then(|read| read.advance.last())
@@ -284,9 +305,8 @@ impl Reading<'_> {
 
     /// Counts an event; whether the batch is full.
     fn is_full(&self, size: u64) -> bool {
-        let (events, bytes) = self.taken;
-        let total = bytes.fetch_add(size, Relaxed) + size;
-        let count = events.fetch_add(1, Relaxed) + 1;
+        let total = self.shared.bytes.fetch_add(size, Relaxed) + size;
+        let count = self.shared.events.fetch_add(1, Relaxed) + 1;
         total >= self.limits.batch.bytes || count >= self.limits.batch.items as u64
     }
 }

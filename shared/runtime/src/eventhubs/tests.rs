@@ -94,6 +94,26 @@ async fn nothing_is_skipped_or_doubled_whatever_breaks() {
     assert!(read["0"] == all && read["1"] == all, "{committed:?}");
 }
 
+/// What is on its way when a batch is full is left behind by a link, and troubles neither the next one nor the connection.
+#[tokio::test]
+async fn one_connection_serves_batch_after_batch() {
+    let emulator = emulator().await;
+    let hub = hub(&emulator);
+    fill(&emulator, 2_000).await;
+    let mut committed = BTreeMap::new();
+    for _ in 0..20 {
+        let drained = drain(&hub, &committed, 40).await.unwrap();
+        committed.extend(drained.partitions.iter().map(|(name, partition)| (name.clone(), partition.through)));
+        assert!(hub.kept.0.lock().await.is_some(), "{:?}", drained.ends);
+    }
+    let opened = emulator.partitions("flights").iter().map(|partition| partition.receivers).sum::<u64>();
+    assert!(opened <= 40, "each partition is opened once a batch, not {opened} times");
+    let all = BTreeMap::from([("0".to_owned(), 1_999), ("1".to_owned(), 1_999)]);
+    assert!(drain(&hub, &all, 40).await.unwrap().partitions.is_empty());
+    let now = emulator.partitions("flights").iter().map(|partition| partition.receivers).sum::<u64>();
+    assert_eq!(now, opened, "nothing is opened where nothing is new");
+}
+
 #[tokio::test]
 async fn a_stolen_partition_is_left_to_the_thief_and_read_again_later() {
     let emulator = emulator().await;
