@@ -75,6 +75,12 @@ class Cloud:
             return []
         return DeltaTable(f"az://lake/{table}", storage_options=self.options).to_pyarrow_table().to_pylist()
 
+    def count(self, table):
+        """How many rows there are, as the table's log says."""
+        if not DeltaTable.is_deltatable(f"az://lake/{table}", storage_options=self.options):
+            return 0
+        return DeltaTable(f"az://lake/{table}", storage_options=self.options).to_pyarrow_dataset().count_rows()
+
     def await_rows(self, table, expected, value, seconds=90):
         end = time.monotonic() + seconds
         while (there := sorted(map(value, self.rows(table)))) != expected:
