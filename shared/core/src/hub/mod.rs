@@ -9,7 +9,9 @@
 mod address;
 mod advance;
 mod batch;
+mod capture;
 
 pub use address::{HubAddress, HubAddressError, HubIdentity};
 pub use advance::{Advance, Extent, Lost, PartitionPlan, Step, plan_partition};
 pub use batch::{Fit, HubBatch, HubEvent, PARTITION, PartitionBatch, SEQUENCE_NUMBER};
+pub use capture::{CAPTURED, CAPTURED_NUMBER, CAPTURED_TIME, captured_partition, captured_time};

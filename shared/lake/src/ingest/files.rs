@@ -12,6 +12,7 @@ use headwater_core::provenance::METADATA;
 use object_store::ObjectStore;
 use object_store::path::Path;
 
+use super::captured::{captured_fields, captured_values};
 use super::compression::Compression;
 use super::decode::Decoder;
 use super::ranges::{CHUNK, RangeReader, Ranges, Stop};
@@ -39,10 +40,12 @@ pub struct FoundFile {
     pub folders: Vec<(String, Option<String>)>,
 }
 
-/// The columns of decoded files: the records', then `_metadata`.
+/// The columns of decoded files: the records', then `_metadata`. Where the records are those of Event Hubs Capture, it tells of each what it
+/// tells of an event of a hub.
 #[must_use]
 pub fn file_schema(columns: &SchemaRef) -> SchemaRef {
-    let metadata = Arc::new(Field::new(METADATA, DataType::Struct(metadata_fields()), true));
+    let fields = metadata_fields().iter().cloned().chain(captured_fields(columns)).collect();
+    let metadata = Arc::new(Field::new(METADATA, DataType::Struct(fields), true));
     Arc::new(Schema::new(columns.fields().iter().cloned().chain([metadata]).collect::<Vec<_>>()))
 }
 
@@ -235,7 +238,7 @@ pub(super) fn with_metadata(rows: RecordBatch, file: &FoundFile, before: i64) ->
     let count = rows.num_rows();
     let name = file.path.rsplit('/').next().unwrap_or_default();
     let size = i64::try_from(file.size).unwrap_or(i64::MAX);
-    let values: Vec<ArrayRef> = vec![
+    let mut values: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from_iter_values(std::iter::repeat_n(file.path.as_str(), count))),
         Arc::new(StringArray::from_iter_values(std::iter::repeat_n(name, count))),
         Arc::new(Int64Array::from_value(size, count)),
@@ -244,8 +247,10 @@ pub(super) fn with_metadata(rows: RecordBatch, file: &FoundFile, before: i64) ->
         Arc::new(Int64Array::from_value(size, count)),
         Arc::new(Int64Array::from_iter_values((before..).take(count))),
     ];
-    let metadata = StructArray::try_new(metadata_fields(), values, None).map_err(LakeError::arrow)?;
     let schema = file_schema(&rows.schema());
+    let fields = metadata_fields().iter().cloned().chain(captured_fields(&rows.schema())).collect();
+    values.extend(captured_values(&rows, file));
+    let metadata = StructArray::try_new(fields, values, None).map_err(LakeError::arrow)?;
     let columns = rows.columns().iter().cloned().chain([Arc::new(metadata) as ArrayRef]).collect();
     RecordBatch::try_new(schema, columns).map_err(LakeError::arrow)
 }

@@ -8,6 +8,7 @@
 //! decoded whole or is one bad record, while rows whose values don't fit go to quarantine one by one.
 
 mod avro;
+mod captured;
 mod compression;
 mod decode;
 mod files;
