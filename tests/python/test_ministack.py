@@ -63,3 +63,35 @@ def test_notices_and_schedules_as_another_emulator_makes_them_bring_rows_to_gold
         target = {"Arn": arn, "RoleArn": f"arn:aws:iam::{ACCOUNT}:role/scheduler", "Input": "{}"}
         scheduler.create_schedule(Name="gold", ScheduleExpression=f"at({at})", FlexibleTimeWindow={"Mode": "OFF"}, Target=target)
         assert until(cloud, lake, "gold/total", 1) == [{"orders": 60, "quantity": 120}]
+
+
+def test_sequencers_of_a_key_grow_and_its_notices_in_any_order_land_its_file_once(shop, tmp_path_factory):
+    with Ministack(tmp_path_factory.mktemp("ministack")) as cloud:
+        cloud.deploy(shop.folder, "shop")
+        lake, landing = (f"shop-{name}-{ACCOUNT}" for name in ("lake", "landing"))
+        sqs, s3, functions = map(cloud.client, ("sqs", "s3", "lambda"))
+        queue = sqs.get_queue_url(QueueName="shop-arrivals")["QueueUrl"]
+        mappings = [at for at in functions.list_event_source_mappings()["EventSourceMappings"] if at["EventSourceArn"].endswith("arrivals")]
+        for mapping in mappings:
+            functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+        time.sleep(2)
+        notices = []
+        for _ in range(2):
+            s3.put_object(Bucket=landing, Key="prices/a+b c.csv", Body="id,price\n1,10\n2,20\n")
+        end = time.monotonic() + 30
+        while len(notices) < 2:
+            assert time.monotonic() < end, (notices, cloud.logged()[-4000:])
+            for message in sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=1).get("Messages", []):
+                sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+                notices.append(message["Body"])
+        objects = [json.loads(body)["Records"][0]["s3"]["object"] for body in notices]
+        assert {at["key"] for at in objects} == {"prices/a%2Bb+c.csv"}
+        older, newer = sorted(zip((int(at["sequencer"], 16) for at in objects), notices))
+        assert older[0] < newer[0]
+        for mapping in mappings:
+            functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
+        for body in (newer[1], older[1], newer[1]):
+            sqs.send_message(QueueUrl=queue, MessageBody=body)
+        until(cloud, lake, "bronze/prices", 2)
+        time.sleep(2)
+        assert len(rows(cloud, lake, "bronze/prices")) == 2
