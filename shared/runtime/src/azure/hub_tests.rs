@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use azure_messaging_eventhubs::ProducerClient;
+use azure_messaging_eventhubs::{ConsumerClient, OpenReceiverOptions, ProducerClient, StartLocation, StartPosition};
 use chrono::{DateTime, TimeDelta, Utc};
 use eventhubs_emulator::{Emulator, Options};
+use futures::StreamExt;
 use headwater_core::azure::{HandedOver, Invocation};
 use headwater_core::diagnostic::SourceFile;
 use headwater_core::graph::build;
@@ -173,6 +174,24 @@ async fn a_timer_reads_what_no_trigger_told_of() {
     let emulator = filled(3).await;
     let lake = Arc::new(Lake::default());
     let bound = bound(&emulator, &lake);
+    assert_eq!(invoke(&bound, &lake, vec![Invocation::Timer]).await, [true]);
+    assert_eq!(landed(&lake).len(), 3);
+}
+
+#[tokio::test]
+async fn a_timer_fails_for_what_can_not_be_read_and_reads_it_later() {
+    let emulator = filled(3).await;
+    let lake = Arc::new(Lake::default());
+    let bound = bound(&emulator, &lake);
+    let builder = ConsumerClient::builder().with_custom_endpoint(format!("amqp://{}", emulator.address()));
+    let other = builder.open_with_connection_string(&emulator.connection_string(), Some("flights")).await.unwrap();
+    let start_position = Some(StartPosition { location: StartLocation::Earliest, inclusive: false });
+    let options = OpenReceiverOptions { owner_level: Some(9), start_position, ..OpenReceiverOptions::default() };
+    let receiver = other.open_receiver_on_partition("0".to_owned(), Some(options)).await.unwrap();
+    assert_eq!(receiver.stream_events().next().await.unwrap().unwrap().sequence_number(), Some(0));
+    assert_eq!(invoke(&bound, &lake, vec![Invocation::Timer]).await, [false]);
+    drop(receiver);
+    other.close().await.unwrap();
     assert_eq!(invoke(&bound, &lake, vec![Invocation::Timer]).await, [true]);
     assert_eq!(landed(&lake).len(), 3);
 }

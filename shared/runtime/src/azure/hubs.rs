@@ -14,7 +14,7 @@ use headwater_core::report::{Outcome, Report};
 use tokio::time::Instant;
 
 use super::desk::{Desk, UNDONE, Waiting, settle};
-use crate::error::Result;
+use crate::error::{Result, RuntimeError};
 use crate::eventhubs::{DrainLimits, HubSource};
 use crate::function::{FunctionKind, Handler};
 
@@ -49,14 +49,19 @@ impl<H: Handler> Desk<'_, H> {
         }
     }
 
-    /// Reads all hubs, where a timer of `bronze-events` asks for it: a trigger may have been lost.
+    /// Reads all hubs, where a timer of `bronze-events` asks for it: a trigger may have been lost. One that fails holds up no other.
+    ///
+    /// # Errors
+    /// The first of what kept a hub, or a partition of it, from being read.
     pub(super) async fn drain_all(&self, deadline: DateTime<Utc>) -> Result<()> {
+        let mut all = Ok(());
         if self.work.kind == FunctionKind::BronzeEvents {
             for bound in self.bound {
-                Box::pin(self.drain(bound, deadline)).await?;
+                let drained = Box::pin(self.drain(bound, deadline)).await;
+                all = all.and(drained.and_then(|trouble| trouble.map_or(Ok(()), Err)));
             }
         }
-        Ok(())
+        all
     }
 
     /// Lands it, and says what is committed then.
@@ -70,22 +75,28 @@ impl<H: Handler> Desk<'_, H> {
         match usable(handed, &committed) {
             Some(partitions) if partitions.is_empty() => return Ok(committed),
             Some(partitions) => drop(self.wake(bound, (hub, partitions), deadline).await),
-            None => self.drain(bound, deadline).await?,
+            None => {
+                // The invocations of other partitions may be done all the same.
+                if let Some(error) = self.drain(bound, deadline).await? {
+                    tracing::error!(%error, "a partition could not be read");
+                }
+            }
         }
         Ok(bound.state(until(deadline)).await?.1)
     }
 
-    /// Reads and lands all that the lake doesn't hold, as long as there is time.
-    async fn drain(&self, bound: &HubSource, deadline: DateTime<Utc>) -> Result<()> {
+    /// Reads and lands all that the lake doesn't hold, as long as there is time; says what kept a partition from being read.
+    async fn drain(&self, bound: &HubSource, deadline: DateTime<Utc>) -> Result<Option<RuntimeError>> {
         loop {
             let drained = bound.drain(DrainLimits { batch: TOGETHER, deadline: until(deadline) }).await?;
+            let trouble = bound.trouble(drained.ends);
             if drained.partitions.is_empty() {
-                return Ok(());
+                return Ok(trouble);
             }
             let report = self.wake(bound, (drained.hub, drained.partitions), deadline).await;
             let goes_on = report.flows.iter().any(|flow| matches!(flow.outcome, Outcome::Committed { .. }));
             if !goes_on || Utc::now() >= deadline {
-                return Ok(());
+                return Ok(trouble);
             }
         }
     }

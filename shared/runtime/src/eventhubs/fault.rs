@@ -26,6 +26,11 @@ pub(super) fn fault(error: &EventHubsError) -> Fault {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = cause {
         match error.downcast_ref::<AmqpError>().map(AmqpError::kind) {
+            Some(AmqpErrorKind::AmqpDescribedError(described))
+                if described.condition == AmqpErrorCondition::LinkStolen =>
+            {
+                return Fault::Stolen;
+            }
             Some(AmqpErrorKind::AmqpDescribedError(described)) if is_final(&described.condition) => {
                 return Fault::Final;
             }

@@ -9,8 +9,8 @@ use futures::future::BoxFuture;
 use headwater_core::hub::HubIdentity;
 use tokio::time::Instant;
 
-use super::{DrainLimits, Drained, Hub};
-use crate::error::Result;
+use super::{DrainLimits, Drained, End, Hub};
+use crate::error::{Result, RuntimeError};
 
 /// An event source of the pipeline and the hub that it is bound to.
 #[derive(Debug, Clone)]
@@ -61,6 +61,15 @@ impl HubSource {
     /// Reads what the lake doesn't hold yet.
     pub(crate) async fn drain(&self, limits: DrainLimits) -> Result<Drained> {
         Box::pin(self.hub.drain(async |hub, names| self.committed.of(hub, names).await, limits)).await
+    }
+
+    /// What kept a partition from being read to its end.
+    pub(crate) fn trouble(&self, ends: BTreeMap<String, End>) -> Option<RuntimeError> {
+        ends.into_iter().find_map(|(partition, end)| match end {
+            End::Done | End::Limit => None,
+            End::Stolen => Some(self.hub.unread(&partition, "another reader has taken it")),
+            End::Broken { reason } => Some(self.hub.unread(&partition, &reason)),
+        })
     }
 
     /// Which hub it is now, and what the lake holds of it.

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{FunctionKind, Handler, Listener, Pace, Progress, wake};
 use crate::error::{Result, RuntimeError};
-use crate::eventhubs::{DrainLimits, Drained, End, HubSource};
+use crate::eventhubs::{DrainLimits, Drained, HubSource};
 
 /// One batch is read for so long at most.
 const READ: Duration = Duration::from_secs(60);
@@ -31,11 +31,7 @@ impl HubSource {
         let batch = Limits { items: pace.batch_messages, bytes: pace.batch_bytes };
         let limits = DrainLimits { batch, deadline: Instant::now() + READ };
         let Drained { hub, partitions, ends } = self.drain(limits).await?;
-        let trouble = ends.into_iter().find_map(|(partition, end)| match end {
-            End::Done | End::Limit => None,
-            End::Stolen => Some(self.hub.unread(&partition, "another reader has taken it")),
-            End::Broken { reason } => Some(self.hub.unread(&partition, &reason)),
-        });
+        let trouble = self.trouble(ends);
         let batch = HubBatch { source: self.source.clone(), hub, partitions };
         if batch.is_empty() {
             return Ok(Landed { report: Report::default(), is_idle: trouble.is_none(), trouble });
