@@ -4,22 +4,25 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, Duration};
-use headwater_core::trigger::Message;
+use headwater_core::name::DatasetName;
+use headwater_core::report::{Outcome, Report};
+use headwater_core::trigger::{Cause, Message};
 use headwater_lake::lake::Lake;
+use headwater_runtime::local::FunctionKind;
 use headwater_testkit::fault_store::{Counts, FaultStore};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 
-use crate::lakes::{contents, deliver, lake_of, message, pipeline, well};
+use crate::lakes::{commits, contents, deliver, lake_of, message, pipeline, tick, wake, well};
 use crate::tables::log_entry;
 
 const SQL: &str = "CREATE STREAMING TABLE orders AS SELECT * FROM STREAM read_events('events', format => 'json', schema => 'id INT');";
 
-/// Of a batch without bad records: a listing of each table's log, a read for each of the two side tables that aren't there, a data file
-/// and a log entry.
-const USUAL: Counts = Counts { puts: 2, uploads: 0, gets: 2, lists: 3, changes: 0 };
+/// Of a batch without bad records: a listing of the table's log, a data file and a log entry. Side tables that weren't there are
+/// left alone.
+const USUAL: Counts = Counts { puts: 2, uploads: 0, gets: 0, lists: 1, changes: 0 };
 
 /// Ten messages, sent a minute after those of the batch before.
 fn batch(number: i64) -> Vec<Message> {
@@ -78,4 +81,60 @@ async fn a_race_lost_to_the_same_messages_lands_them_once() {
     let report = well(deliver(&lake, batch(3)).await);
     assert_eq!((report.flows[0].rows.duplicate, report.flows[0].rows.written), (10, 0));
     assert_eq!(contents(&lake).await["orders"].len(), 40);
+}
+
+/// What silver does about a notice of a commit of bronze, and what it asks for.
+async fn told(faults: &FaultStore, silver: &Lake) -> (Report, Counts) {
+    let before = faults.counts();
+    let orders = DatasetName::new("orders");
+    let report = well(wake(silver, FunctionKind::Silver, Cause::Commits(vec![orders])).await);
+    (report, faults.counts().since(before))
+}
+
+#[tokio::test]
+async fn a_notice_of_what_was_seen_costs_a_listing_and_a_look_for_a_checkpoint() {
+    const HOP: &str = "CREATE STREAMING TABLE clean AS SELECT id FROM STREAM(orders);";
+    const IDLE: Counts = Counts { puts: 0, uploads: 0, gets: 1, lists: 1, changes: 0 };
+    let store = Arc::new(InMemory::new());
+    let faults = FaultStore::new(Arc::clone(&store) as Arc<dyn ObjectStore>);
+    let pipeline = pipeline(&format!("{SQL}{HOP}"));
+    let bronze = lake_of(&pipeline, Path::new("/"), Arc::clone(&store) as Arc<dyn ObjectStore>);
+    let [silver, rival] = [Arc::new(faults.clone()) as Arc<dyn ObjectStore>, store]
+        .map(|store| lake_of(&pipeline, Path::new("/"), store));
+    for number in 0..2 {
+        well(deliver(&bronze, batch(number)).await);
+    }
+    assert_eq!(commits(&told(&faults, &silver).await.0), 1);
+    let (report, asked) = told(&faults, &silver).await;
+    assert_eq!((report.flows[0].outcome.clone(), asked), (Outcome::NothingNew, IDLE));
+
+    // What another has moved is seen once, and known from then on.
+    well(deliver(&bronze, batch(2)).await);
+    well(tick(&rival, FunctionKind::Silver).await);
+    assert_eq!(commits(&told(&faults, &silver).await.0), 0);
+    assert_eq!(told(&faults, &silver).await.1, IDLE);
+    assert_eq!(contents(&silver).await["clean"].len(), 30);
+}
+
+#[tokio::test]
+async fn a_quarantine_that_another_has_made_meanwhile_takes_each_bad_message_once() {
+    let (lake, _, rival) = warm().await;
+    let bad = |id: &str| message(id, "{\"id\": ", 1);
+    well(deliver(&rival, vec![bad("first")]).await);
+    well(deliver(&lake, vec![bad("first"), bad("second")]).await);
+    let held = contents(&lake).await;
+    assert_eq!((held["orders"].len(), held["orders__quarantine"].len()), (30, 2), "{held:#?}");
+}
+
+#[tokio::test]
+async fn files_of_others_are_not_read_where_their_log_entries_rule_them_out() {
+    let (lake, faults, rival) = warm().await;
+    let sent = chrono::Utc::now();
+    let now = |id: &str| Message { enqueued_at: sent, ..message(id, "{\"id\": 1}", 1) };
+    well(deliver(&rival, vec![now("theirs"), now("both")]).await);
+    let before = faults.counts();
+    well(deliver(&lake, vec![now("ours")]).await);
+    assert_eq!(faults.counts().since(before), Counts { gets: USUAL.gets + 1, ..USUAL });
+    let report = well(deliver(&lake, vec![now("both")]).await);
+    assert_eq!(report.flows[0].rows.duplicate, 1);
 }

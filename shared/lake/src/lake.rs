@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 
 use crate::engine::Engine;
 use crate::error::{LakeError, Result};
+use crate::recent_marks::RecentMarks;
 use crate::storage::Storage;
 use crate::table::Table;
 
@@ -28,6 +29,9 @@ pub struct Lake {
     storage: Storage,
     engine: Engine,
     tables: Mutex<BTreeMap<DatasetName, Table>>,
+    /// Tables that weren't there when they were looked for.
+    missing: Mutex<BTreeSet<DatasetName>>,
+    marks: RecentMarks,
     /// Datasets whose shadows are in place of them.
     shadowed: BTreeSet<DatasetName>,
 }
@@ -66,6 +70,8 @@ impl Lake {
             storage,
             engine,
             tables: Mutex::default(),
+            missing: Mutex::default(),
+            marks: RecentMarks::default(),
             shadowed: BTreeSet::new(),
         })
     }
@@ -73,7 +79,7 @@ impl Lake {
     /// The lake with the shadows of these datasets in place of them.
     #[must_use]
     pub fn shadowing(self, shadowed: BTreeSet<DatasetName>) -> Self {
-        Self { shadowed, tables: Mutex::default(), ..self }
+        Self { shadowed, tables: Mutex::default(), missing: Mutex::default(), ..self }
     }
 
     /// The pipeline.
@@ -106,6 +112,11 @@ impl Lake {
     /// `Invalid` for a view or an unknown name.
     pub fn table_path(&self, name: &DatasetName) -> Result<String> {
         if self.is_shadowed(name) { self.shadow_path(name) } else { self.path_in_use(name) }
+    }
+
+    /// What is known of the newest files.
+    pub(crate) const fn marks(&self) -> &RecentMarks {
+        &self.marks
     }
 
     /// Whether the shadow of a dataset or side table is in place of it.
@@ -147,22 +158,34 @@ impl Lake {
     /// # Errors
     /// `Unavailable` when storage can't be read, `Invalid` for a table that can't be read by us.
     pub async fn table(&self, name: &DatasetName) -> Result<Option<Table>> {
-        let warm = self.tables.lock().await.get(name).cloned();
-        let table = match warm {
+        let table = match self.warm(name).await {
             Some(mut table) => {
                 table.refresh().await?;
                 Some(table)
             }
             None => Table::open(&self.storage, &self.table_path(name)?).await?,
         };
-        if let Some(table) = &table {
-            self.keep(name, table.clone()).await;
+        match &table {
+            Some(table) => self.keep(name, table.clone()).await,
+            None => drop(self.missing.lock().await.insert(name.clone())),
         }
         Ok(table)
     }
 
+    /// The same, but what was missing isn't looked for again. For whom it is enough that another who has made the table
+    /// meanwhile wins the race for its first version.
+    pub(crate) async fn table_once_seen(&self, name: &DatasetName) -> Result<Option<Table>> {
+        if self.missing.lock().await.contains(name) { Ok(None) } else { self.table(name).await }
+    }
+
+    /// The handle that was kept warm, at the version that it had then.
+    pub(crate) async fn warm(&self, name: &DatasetName) -> Option<Table> {
+        self.tables.lock().await.get(name).cloned()
+    }
+
     /// Keeps a handle warm.
     pub(crate) async fn keep(&self, name: &DatasetName, table: Table) {
+        self.missing.lock().await.remove(name);
         self.tables.lock().await.insert(name.clone(), table);
     }
 

@@ -17,6 +17,7 @@ use url::Url;
 
 use crate::error::{LakeError, Result};
 use crate::storage::Storage;
+use crate::transactions::Transactions;
 
 /// After so many new commits a handle is opened anew, from the last checkpoint: one that is only
 /// ever updated gets slower with every commit.
@@ -38,6 +39,7 @@ pub struct Table {
     path: String,
     inner: DeltaTable,
     opened_at: u64,
+    transactions: Transactions,
 }
 
 impl Table {
@@ -62,7 +64,8 @@ impl Table {
             Err(source) => return Err(LakeError::delta(&storage.table_url(path), source)),
         }
         let opened_at = inner.version().unwrap_or_default();
-        Ok(Some(Self { storage: storage.clone(), path: path.to_owned(), inner, opened_at }))
+        let transactions = Transactions::default();
+        Ok(Some(Self { storage: storage.clone(), path: path.to_owned(), inner, opened_at, transactions }))
     }
 
     /// The same table as of a version.
@@ -72,7 +75,8 @@ impl Table {
     pub async fn at(&self, version: u64) -> Result<Self> {
         let mut inner = DeltaTable::new(self.storage.log_store(&self.path));
         inner.load_version(version).await.map_err(|source| self.error(source))?;
-        Ok(Self { storage: self.storage.clone(), path: self.path.clone(), inner, opened_at: version })
+        let transactions = Transactions::default();
+        Ok(Self { storage: self.storage.clone(), path: self.path.clone(), inner, opened_at: version, transactions })
     }
 
     /// Moves to the latest version, reading only what is new.
@@ -133,6 +137,11 @@ impl Table {
     /// # Errors
     /// `Unavailable` when the log can't be read.
     pub async fn transaction(&self, app_id: &str) -> Result<Option<i64>> {
+        self.transactions.find(self, app_id).await
+    }
+
+    /// Reads the log for a `txn`.
+    pub(crate) async fn search_transaction(&self, app_id: &str) -> Result<Option<i64>> {
         let log = self.inner.log_store();
         self.snapshot()?.transaction_version(log.as_ref(), app_id).await.map_err(|source| self.error(source))
     }

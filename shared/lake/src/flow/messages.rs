@@ -98,7 +98,8 @@ impl FlowRun<'_> {
     /// One attempt; `None` when a race was lost and all must be looked up again.
     async fn try_land(&self, messages: &[Message], batch: &MessageBatch) -> Result<Option<Vec<FlowReport>>> {
         let mut reports = Vec::new();
-        let pinned = self.pin_target().await?;
+        let are_new = messages.iter().all(|message| message.receive_count <= 1);
+        let pinned = if are_new { self.pin_target_of_new_records().await? } else { self.pin_target().await? };
         let landed = self.held_in_suspects(pinned.main.as_ref(), messages, batch).await?;
         let mut taken = HashSet::new();
         let mut fresh = messages.to_vec();
@@ -127,8 +128,10 @@ impl FlowRun<'_> {
         batch: &MessageBatch,
     ) -> Result<HashSet<String>> {
         let Some(table) = table else { return Ok(HashSet::new()) };
-        let ids = messages.iter().map(|message| message.id.clone()).collect();
+        let ids: HashSet<String> = messages.iter().map(|message| message.id.clone()).collect();
         let files = suspects(table, messages, batch.received_at)?;
+        self.lake.marks().look(table).await;
+        let files = self.lake.marks().suspects(table, files, &ids);
         held(self.lake.storage(), LedgerColumn::MessageId, &ids, &files).await
     }
 

@@ -31,9 +31,10 @@ impl Lake {
     /// weren't run yet. After `Commits` only flows that read one of those tables are looked at; a timer
     /// looks at all flows, or those into the tables that it names.
     pub async fn advance_streams(&self, trigger: &Trigger) -> Report {
+        let notice = matches!(trigger.cause, Cause::Commits(_));
         let mut report = Report::default();
         for flow in self.flows(is_table_stream).filter(|flow| is_woken(flow, &trigger.cause)) {
-            self.run(flow, trigger, &mut report, async |run: FlowRun<'_>| run.advance().await).await;
+            self.run(flow, trigger, &mut report, async |run: FlowRun<'_>| run.advance(notice).await).await;
         }
         for flow in self.flows(|flow| flow.kind == FlowKind::Once).filter(|flow| is_woken(flow, &trigger.cause)) {
             self.run(flow, trigger, &mut report, async |run: FlowRun<'_>| run.backfill().await).await;

@@ -72,11 +72,12 @@ impl Step {
 }
 
 impl FlowRun<'_> {
-    /// Runs batches until nothing is new. One report a batch; one that says so if nothing was new.
-    pub(crate) async fn advance(&self) -> Vec<FlowReport> {
+    /// Runs batches until nothing is new. One report a batch; one that says so if nothing was new. After a `notice` of a
+    /// commit the target isn't looked at where its warm handle has that commit already.
+    pub(crate) async fn advance(&self, notice: bool) -> Vec<FlowReport> {
         let mut reports = Vec::new();
         loop {
-            let report = match self.advance_once().await {
+            let report = match self.advance_once(notice).await {
                 Ok(Some(report)) => report,
                 Ok(None) if self.is_out_of_time() => return reports,
                 Ok(None) => continue,
@@ -94,11 +95,14 @@ impl FlowRun<'_> {
     }
 
     /// One batch; `None` when a race was lost.
-    async fn advance_once(&self) -> Result<Option<FlowReport>> {
+    async fn advance_once(&self, notice: bool) -> Result<Option<FlowReport>> {
         let started = Instant::now();
         let stream = self.table_stream()?;
         let mut report = self.report();
         let Some(source) = self.lake.table(stream.dataset).await? else { return Ok(Some(report)) };
+        if notice && self.has_seen(&source).await? {
+            return Ok(Some(report));
+        }
         let pinned = self.pin_target().await?;
         let Some(step) = self.next_step(stream, &source, &pinned).await? else { return Ok(Some(report)) };
         report.inputs =
@@ -142,6 +146,14 @@ impl FlowRun<'_> {
         let mut batch = self.finish(&plan, executed, watermark, (identity, report)).await?;
         batch.joined = self.joined(&statics);
         self.settle(&pinned, &plan, batch).await
+    }
+
+    /// Whether the target's warm handle tells that all of the source is consumed; its side tables aren't ahead then. What it
+    /// can't tell is that the target was reset meanwhile: timers see that.
+    async fn has_seen(&self, source: &Table) -> Result<bool> {
+        let target = self.lake.warm(&self.flow.target).await;
+        let consumed = progress(target.as_ref(), &self.lake.app_id(self.flow)).await?;
+        Ok(consumed.is_some_and(|consumed| consumed >= source.version()))
     }
 
     /// What to read next; `None` when nothing is new.

@@ -43,6 +43,19 @@ impl FlowRun<'_> {
         Ok(Pinned { main, quarantine, late, changes })
     }
 
+    /// The same for records that nobody has tried to land before: a side table that was missing has none of them. If it is
+    /// there by now, its first version is a race that the batch loses, and pins all anew.
+    pub(super) async fn pin_target_of_new_records(&self) -> Result<Pinned> {
+        let name = &self.flow.target;
+        let (quarantine, late) = (name.quarantine(), name.late());
+        let (main, quarantine, late) = futures::try_join!(
+            self.lake.table(name),
+            self.lake.table_once_seen(&quarantine),
+            self.lake.table_once_seen(&late)
+        )?;
+        Ok(Pinned { main, quarantine, late, changes: None })
+    }
+
     /// The target as this batch writes it, from the query's columns.
     pub(super) fn target_plan(
         &self,
