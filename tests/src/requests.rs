@@ -105,6 +105,8 @@ async fn a_notice_of_what_was_seen_costs_a_listing_and_a_look_for_a_checkpoint()
         well(deliver(&bronze, batch(number)).await);
     }
     assert_eq!(commits(&told(&faults, &silver).await.0), 1);
+    // The first notice after its own commit moves its handle to that.
+    assert_eq!(commits(&told(&faults, &silver).await.0), 0);
     let (report, asked) = told(&faults, &silver).await;
     assert_eq!((report.flows[0].outcome.clone(), asked), (Outcome::NothingNew, IDLE));
 
@@ -137,4 +139,25 @@ async fn files_of_others_are_not_read_where_their_log_entries_rule_them_out() {
     assert_eq!(faults.counts().since(before), Counts { gets: USUAL.gets + 1, ..USUAL });
     let report = well(deliver(&lake, vec![now("both")]).await);
     assert_eq!(report.flows[0].rows.duplicate, 1);
+}
+
+#[tokio::test]
+async fn a_batch_of_silver_asks_for_its_tables_once() {
+    const HOP: &str = "CREATE STREAMING TABLE clean AS SELECT id FROM STREAM(orders);";
+    // Listed: the source before and after, the target, two side tables. Read: the source's new entry and three parts of its
+    // file, and where there is no checkpoint yet the place where it would be named.
+    const MOVED: Counts = Counts { puts: 2, uploads: 0, gets: 7, lists: 5, changes: 0 };
+    let store = Arc::new(InMemory::new());
+    let faults = FaultStore::new(Arc::clone(&store) as Arc<dyn ObjectStore>);
+    let pipeline = pipeline(&format!("{SQL}{HOP}"));
+    let bronze = lake_of(&pipeline, Path::new("/"), store);
+    let silver = lake_of(&pipeline, Path::new("/"), Arc::new(faults.clone()));
+    let mut last = Counts::default();
+    for number in 0..3 {
+        well(deliver(&bronze, batch(number)).await);
+        let (report, asked) = told(&faults, &silver).await;
+        assert_eq!(commits(&report), 1);
+        last = asked;
+    }
+    assert_eq!(last, MOVED);
 }

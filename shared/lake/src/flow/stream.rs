@@ -76,8 +76,9 @@ impl FlowRun<'_> {
     /// commit the target isn't looked at where its warm handle has that commit already.
     pub(crate) async fn advance(&self, notice: bool) -> Vec<FlowReport> {
         let mut reports = Vec::new();
+        let mut moved = None;
         loop {
-            let report = match self.advance_once(notice).await {
+            let report = match self.advance_once(notice, moved).await {
                 Ok(Some(report)) => report,
                 Ok(None) if self.is_out_of_time() => return reports,
                 Ok(None) => continue,
@@ -85,6 +86,7 @@ impl FlowRun<'_> {
             };
             let goes_on =
                 matches!(report.outcome, Outcome::Committed { .. } | Outcome::AlreadyApplied) && !self.is_out_of_time();
+            moved = if goes_on { report.inputs.iter().find_map(consumed) } else { None };
             if goes_on || reports.is_empty() || report.outcome != Outcome::NothingNew {
                 reports.push(report);
             }
@@ -94,13 +96,13 @@ impl FlowRun<'_> {
         }
     }
 
-    /// One batch; `None` when a race was lost.
-    async fn advance_once(&self, notice: bool) -> Result<Option<FlowReport>> {
+    /// One batch; `None` when a race was lost. The source was `moved` up to this version by the batch before.
+    async fn advance_once(&self, notice: bool, moved: Option<u64>) -> Result<Option<FlowReport>> {
         let started = Instant::now();
         let stream = self.table_stream()?;
         let mut report = self.report();
         let Some(source) = self.lake.table(stream.dataset).await? else { return Ok(Some(report)) };
-        if notice && self.has_seen(&source).await? {
+        if moved == Some(source.version()) || (notice && self.has_seen(&source).await?) {
             return Ok(Some(report));
         }
         let pinned = self.pin_target().await?;
@@ -264,6 +266,14 @@ fn readable(steps: &[(u64, Vec<DataFile>)], removals: &[(u64, BTreeSet<String>)]
         }
     }
     (steps.len(), None)
+}
+
+/// The version of a table up to which a batch has read it.
+const fn consumed(input: &Input) -> Option<u64> {
+    match input {
+        Input::Table { through, .. } => Some(*through),
+        Input::Events { .. } | Input::Partition { .. } | Input::Files { .. } => None,
+    }
 }
 
 /// The consumed version that a table's `txn` holds. A negative one means the start: a full refresh
