@@ -7,10 +7,11 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use headwater_core::model::{Dataset, EventSource, Pipeline, RelationSource};
 use headwater_core::name::DatasetName;
-use headwater_core::report::ChangeCounts;
+use headwater_core::report::{ChangeCounts, Slice};
 use headwater_lake::lake::Lake;
+use headwater_lake::layout::Layout;
 use headwater_lake::storage::Storage;
-use headwater_lake::table::{CommitEntry, Table};
+use headwater_lake::table::{CommitEntry, DataFile, Table};
 use headwater_runtime::local::Binding;
 use headwater_runtime::spool::{Depth, Spool, SpoolOptions};
 use headwater_runtime::sqs;
@@ -45,6 +46,8 @@ pub(crate) struct TableState {
     pub(crate) bytes: u64,
     /// When rows last came or went.
     pub(crate) changed: Option<DateTime<Utc>>,
+    /// How far its compaction has come, if it has anything to do.
+    pub(crate) compaction: Option<Slice>,
 }
 
 impl Look {
@@ -75,7 +78,23 @@ impl Look {
             files: files.len() as u64,
             bytes: files.iter().map(|file| file.size()).sum(),
             changed: history.iter().find(|entry| entry.changes_rows()).and_then(|entry| entry.timestamp),
+            compaction: self.compaction((name, &table), &files, &history),
         }))
+    }
+
+    /// What compaction has to do by the log as it is now, and what it has done if it ended before it was through. A table that can't
+    /// be clustered as it is declared has `validate` to say so.
+    fn compaction(
+        &self,
+        (name, table): (&DatasetName, &Table),
+        files: &[DataFile],
+        history: &[CommitEntry],
+    ) -> Option<Slice> {
+        let bins = Layout::of(&self.pipeline, name, table).ok()?.bins(files, None);
+        let last = history.iter().find_map(|entry| entry.report.as_ref()?.slice);
+        let done = last.filter(|slice| slice.done < slice.planned).map_or(0, |slice| slice.done);
+        let bytes_left = bins.iter().flatten().map(DataFile::size).sum();
+        (!bins.is_empty()).then(|| Slice { done, planned: done + bins.len() as u64, bytes_left })
     }
 
     /// What changes did to a table that is kept by them, in its last commits.

@@ -50,14 +50,17 @@ pub(crate) async fn execute(arguments: &CompactArguments, project: Option<&Path>
 
 async fn explain(lake: &Lake, names: &[DatasetName], output: &Output) -> Result<Exit> {
     let plans = lake.plan_compaction(names).await?;
-    let rows = Listing::default()
+    let listing = Listing::default()
         .text("table", plans.iter().map(|plan| Some(plan.dataset.to_string())))
         .number("files", plans.iter().map(|plan| Some(plan.files as u64)))
         .number("to rewrite", plans.iter().map(|plan| Some(plan.rewritten as u64)))
         .bytes("bytes", plans.iter().map(|plan| Some(plan.bytes)))
-        .number("files after", plans.iter().map(|plan| Some((plan.files - plan.rewritten + plan.bins) as u64)))
-        .number("to delete", plans.iter().map(|plan| Some(plan.expired as u64)))
-        .rows();
+        .number("commits", plans.iter().map(|plan| Some(plan.slices as u64)))
+        .number("files after", plans.iter().map(|plan| Some(plan.files_after as u64)));
+    let is_clustered = plans.iter().any(|plan| !plan.clustered_by.is_empty());
+    let by = plans.iter().map(|plan| Some(plan.clustered_by.join(", ")).filter(|by| !by.is_empty()));
+    let listing = if is_clustered { listing.text("clustered by", by) } else { listing };
+    let rows = listing.number("to delete", plans.iter().map(|plan| Some(plan.expired as u64))).rows();
     output.print(&render::rows(&rows, output)?)?;
     Ok(Exit::Done)
 }

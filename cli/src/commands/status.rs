@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use headwater_core::model::DatasetKind;
-use headwater_core::report::ChangeCounts;
+use headwater_core::report::{ChangeCounts, Slice};
 use headwater_runtime::spool::Depth;
 use serde_json::{Value, json};
 
@@ -100,6 +100,15 @@ fn rows(lines: &[Line], now: DateTime<Utc>) -> Rows {
         .number("behind", lines.iter().map(|line| line.lag))
         .number("quarantined", lines.iter().map(|line| line.quarantined))
         .number("late", lines.iter().map(|line| line.late));
+    let slice = |line: &Line| line.state.as_ref().and_then(|state| state.compaction);
+    let listing = if lines.iter().any(|line| slice(line).is_some()) {
+        let done = |slice: Slice| format!("{} of {}", slice.done, slice.planned);
+        listing
+            .text("compacted", lines.iter().map(|line| slice(line).map(done)))
+            .bytes("to compact", lines.iter().map(|line| slice(line).map(|slice| slice.bytes_left)))
+    } else {
+        listing
+    };
     if lines.iter().all(|line| line.changes.is_none()) {
         return listing.rows();
     }
@@ -150,6 +159,9 @@ fn dataset(line: &Line) -> Value {
     });
     if let Some(changes) = line.changes {
         document["changes"] = json!(changes);
+    }
+    if let Some(slice) = state.and_then(|state| state.compaction) {
+        document["compaction"] = json!(slice);
     }
     document
 }

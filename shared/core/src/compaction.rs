@@ -22,6 +22,8 @@ pub struct Candidate<P> {
     pub size: u64,
     /// Must stay as it is: it has a deletion vector, or its rows can't be counted.
     pub pinned: bool,
+    /// The cube ([`crate::clustering`]) that it is of, in a table that is clustered and by the columns that it is clustered by.
+    pub cube: Option<String>,
 }
 
 /// When to compact.
@@ -72,7 +74,8 @@ fn pack<P>(files: &[Candidate<P>], indexes: Vec<usize>, target: u64) -> Vec<Vec<
     let mut filled = u64::MAX;
     for index in indexes {
         let size = files[index].size;
-        if filled.saturating_add(size) > target {
+        let is_full = bins.last().is_some_and(|bin| bin.len() >= MOST_FILES);
+        if is_full || filled.saturating_add(size) > target {
             bins.push(Vec::new());
             filled = 0;
         }
@@ -106,7 +109,7 @@ mod tests {
     use super::*;
 
     fn file(partition: u8, size: u64) -> Candidate<u8> {
-        Candidate { partition, size, pinned: false }
+        Candidate { partition, size, pinned: false, cube: None }
     }
 
     const POLICY: Policy = Policy { target_size: 100, min_files: 3 };
@@ -115,6 +118,15 @@ mod tests {
     fn small_files_of_one_partition_go_together() {
         let files = [file(1, 10), file(2, 10), file(1, 20), file(1, 30), file(2, 10)];
         assert_eq!(plan_bins(&files, POLICY), [[0, 2, 3]]);
+    }
+
+    #[test]
+    fn a_bin_has_only_so_many_files() {
+        let files: Vec<_> = (0..5_000).map(|_| file(1, 1)).collect();
+        let bins = plan_bins(&files, Policy { target_size: 1 << 20, min_files: 3 });
+        assert_eq!(bins.iter().map(Vec::len).collect::<Vec<_>>(), [2_000, 2_000, 1_000]);
+        let made: Vec<_> = bins.iter().map(|bin| file(1, bin.len() as u64)).collect();
+        assert_eq!(plan_bins(&made, Policy { target_size: 1 << 20, min_files: 3 }), [[0, 1, 2]]);
     }
 
     #[test]
@@ -181,7 +193,7 @@ mod tests {
     proptest! {
         #[test]
         fn bins_are_sound(files in prop::collection::vec((0_u8..3, 1_u64..120, prop::bool::weighted(0.1)), 0..60), target_size in 1_u64..200, min_files in 0_usize..5) {
-            let files: Vec<_> = files.into_iter().map(|(partition, size, pinned)| Candidate { partition, size, pinned }).collect();
+            let files: Vec<_> = files.into_iter().map(|(partition, size, pinned)| Candidate { partition, size, pinned, cube: None }).collect();
             let bins = plan_bins(&files, Policy { target_size, min_files });
             let mut seen = std::collections::BTreeSet::new();
             for bin in bins {

@@ -78,6 +78,9 @@ pub struct FlowReport {
     /// Data files removed from the target.
     #[serde(default)]
     pub files_removed: u64,
+    /// How far a table's compaction has come with this commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slice: Option<Slice>,
     /// Event-time watermark after the batch, for a flow that has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watermark: Option<DateTime<Utc>>,
@@ -105,11 +108,23 @@ impl FlowReport {
             files_added: 0,
             bytes_added: 0,
             files_removed: 0,
+            slice: None,
             watermark: None,
             attempts: 0,
             millis: 0,
         }
     }
+}
+
+/// A compaction is done in slices, each of them a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slice {
+    /// Slices that are done, this one among them.
+    pub done: u64,
+    /// Slices that were planned.
+    pub planned: u64,
+    /// Bytes of those that are left.
+    pub bytes_left: u64,
 }
 
 /// How a flow's batch ended.

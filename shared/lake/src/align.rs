@@ -59,6 +59,12 @@ pub(crate) fn fit(batch: &RecordBatch, schema: &SchemaRef) -> Result<(RecordBatc
     Ok((only(&all, &fits)?, Some((fits, misfits))))
 }
 
+/// Where a column of this name is; of names that differ in case alone, the one that is spelled so.
+pub(crate) fn position(schema: &SchemaRef, name: &str) -> Option<usize> {
+    let exact = schema.index_of(name).ok();
+    exact.or_else(|| schema.fields().iter().position(|field| field.name().eq_ignore_ascii_case(name)))
+}
+
 /// Whether values of the new type fit a column of the old one without loss.
 pub(crate) fn fits(new: &DataType, old: &DataType) -> bool {
     let rank = |data_type: &DataType| match data_type {

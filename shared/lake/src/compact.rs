@@ -1,42 +1,66 @@
-//! Small files to large ones.
+//! Small files to large ones, and rows of clustered tables to those near them.
 //!
-//! Each bin is a commit of its own, with `dataChange = false` and a fence: every file that it removes
-//! must still be live. So it is safe beside every other writer and beside itself, and no reader sees a
-//! row change. As many rows are committed as the log says there were, or none.
+//! A table's bins are its **slices**: each is a commit of its own, with `dataChange = false` and a fence: every file that it
+//! removes must still be live. So it is safe beside every other writer and beside itself, no reader sees a row change, and
+//! compaction may end between any two slices and go on in another run. Tables take turns, so that a large one doesn't
+//! keep the others waiting. As many rows are committed as the log says there were, or none.
 
-use std::collections::BTreeMap;
-use std::time::Instant;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
 
-use futures::TryStreamExt;
 use headwater_core::commit::Fence;
-use headwater_core::compaction::{Candidate, Policy, plan_bins};
 use headwater_core::name::{DatasetName, FlowName};
-use headwater_core::report::{FlowReport, Outcome, Report};
+use headwater_core::report::{FlowReport, Outcome, Report, Slice};
+use headwater_core::slices::Pace;
 use headwater_core::trigger::{Cause, Trigger};
 
-use crate::align::align;
 use crate::commit::{Change, CommitOutcome, RetryPolicy, commit};
 use crate::error::{LakeError, Result};
 use crate::lake::Lake;
+use crate::layout::{Layout, is_pinned};
 use crate::protocol::check_writable;
 use crate::table::{DataFile, Table};
-use crate::write::{Writer, Written, discard};
+use crate::write::discard;
 
 /// What a compaction of a table would do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CompactionPlan {
     /// The table.
     pub dataset: DatasetName,
+    /// The columns by which its rows are kept together.
+    pub clustered_by: Vec<String>,
     /// Live files.
     pub files: usize,
     /// Files that would be rewritten.
     pub rewritten: usize,
     /// Their bytes.
     pub bytes: u64,
-    /// Files that they would become.
-    pub bins: usize,
+    /// Slices, each of them a commit.
+    pub slices: usize,
+    /// Files that there would be then.
+    pub files_after: usize,
     /// Files that nobody reads any more, of which vacuum would delete as many.
     pub expired: usize,
+}
+
+/// What of a table is still to be compacted.
+#[derive(Debug)]
+struct Slices {
+    dataset: DatasetName,
+    left: VecDeque<Vec<DataFile>>,
+    planned: u64,
+}
+
+impl Slices {
+    /// How far the table has come once the next slice is done.
+    fn after_next(&self) -> Slice {
+        let left = self.left.iter().skip(1);
+        Slice {
+            done: self.planned - left.len() as u64,
+            planned: self.planned,
+            bytes_left: left.map(|bin| size(bin)).sum(),
+        }
+    }
 }
 
 impl Lake {
@@ -47,14 +71,30 @@ impl Lake {
         report
     }
 
-    /// Compacts and checkpoints every table, or those that a timer names, side tables included.
+    /// Compacts and checkpoints every table, or those that a timer names, side tables included, until the deadline.
     pub async fn compact(&self, trigger: &Trigger) -> Report {
         let mut report = Report::default();
+        let mut waiting = VecDeque::new();
         for dataset in self.tables_of(&trigger.cause) {
-            if let Err(error) = self.compact_table(&dataset, trigger, &mut report).await {
-                let mut failed = FlowReport::new(FlowName::new("compact"), dataset, trigger.cause.word());
-                failed.outcome = Outcome::Failed { kind: error.kind(), message: error.to_string() };
-                report.flows.push(failed);
+            match self.slices(&dataset, trigger, &mut report).await {
+                Ok(slices) => waiting.extend(slices),
+                Err(error) => report.flows.push(failed(&dataset, trigger, &error)),
+            }
+        }
+        let mut pace = Pace::default();
+        while let Some(mut slices) = waiting.pop_front() {
+            let (begun, bytes) = (Instant::now(), slices.left.front().map_or(0, |bin| size(bin)));
+            if time_left(trigger).is_some_and(|left| !pace.fits(bytes, left)) {
+                tracing::info!(table = %slices.dataset, slices = slices.left.len(), "the rest is left to the next run");
+                continue;
+            }
+            match Box::pin(self.compact_slice(&slices, trigger, &mut report)).await {
+                Ok(()) => {
+                    pace = pace.after(bytes, begun.elapsed());
+                    slices.left.pop_front();
+                    waiting.extend((!slices.left.is_empty()).then_some(slices));
+                }
+                Err(error) => report.flows.push(failed(&slices.dataset, trigger, &error)),
             }
         }
         report
@@ -63,21 +103,24 @@ impl Lake {
     /// What compaction would do, table by table, without doing it.
     ///
     /// # Errors
-    /// `Unavailable` when a table can't be read.
+    /// `Unavailable` when a table can't be read, `Invalid` when it can't be clustered as it is declared.
     pub async fn plan_compaction(&self, names: &[DatasetName]) -> Result<Vec<CompactionPlan>> {
         let mut plans = Vec::new();
         for dataset in self.tables_of(&Cause::Timer(names.to_vec())) {
             let Some(table) = self.table(&dataset).await? else { continue };
+            let layout = Layout::of(self.pipeline(), &dataset, &table)?;
             let files = table.files()?;
-            let bins = self.bins(&dataset, &files);
+            let bins = layout.bins(&files, None);
             let expired = self.expired_files(&dataset, &table, Self::now()).await?;
-            let rewritten: Vec<&DataFile> = bins.iter().flatten().collect();
+            let rewritten = bins.iter().map(Vec::len).sum();
             plans.push(CompactionPlan {
                 dataset,
                 files: files.len(),
-                rewritten: rewritten.len(),
-                bytes: rewritten.iter().map(|file| file.size()).sum(),
-                bins: bins.len(),
+                rewritten,
+                bytes: bins.iter().map(|bin| size(bin)).sum(),
+                slices: bins.len(),
+                files_after: files.len() - rewritten + bins.iter().map(|bin| layout.files_of(bin)).sum::<usize>(),
+                clustered_by: layout.clustered_by,
                 expired,
             });
         }
@@ -99,43 +142,46 @@ impl Lake {
         wanted.flat_map(|dataset| with_sides(&dataset.name)).collect()
     }
 
-    /// Between two bins the table is read anew: what others have done meanwhile is known before it is in the way.
-    async fn compact_table(&self, dataset: &DatasetName, trigger: &Trigger, report: &mut Report) -> Result<()> {
-        let Some(table) = self.table(dataset).await? else { return Ok(()) };
+    /// The slices of a table, if it has any. A checkpoint that is due comes first: however many slices there are and however
+    /// little time, no table goes without.
+    async fn slices(&self, dataset: &DatasetName, trigger: &Trigger, report: &mut Report) -> Result<Option<Slices>> {
+        let left = time_left(trigger);
+        if left.is_some_and(|left| left.is_zero()) {
+            return Ok(None);
+        }
+        let Some(table) = self.table(dataset).await? else { return Ok(None) };
         check_writable(&self.storage().table_url(table.path()), table.snapshot()?)?;
-        for bin in self.bins(dataset, &table.files()?) {
-            if trigger.deadline.is_some_and(|deadline| Self::now() >= deadline) {
-                return Ok(());
-            }
-            let Some(table) = self.table(dataset).await? else { return Ok(()) };
-            if let Some(bin) = still_live(&table, &bin)? {
-                report.flows.push(self.compact_bin(dataset, &table, bin, trigger).await?);
-            }
+        report.flows.extend(self.checkpoint(dataset, trigger).await?);
+        let bins = Layout::of(self.pipeline(), dataset, &table)?.bins(&table.files()?, left);
+        let planned = bins.len() as u64;
+        Ok((planned > 0).then(|| Slices { dataset: dataset.clone(), left: bins.into(), planned }))
+    }
+
+    /// Between two slices the table is read anew: what others have done meanwhile is known before it is in the way.
+    async fn compact_slice(&self, slices: &Slices, trigger: &Trigger, report: &mut Report) -> Result<()> {
+        let dataset = &slices.dataset;
+        let Some((table, bin)) = self.table(dataset).await?.zip(slices.left.front()) else { return Ok(()) };
+        if let Some(bin) = still_live(&table, bin)? {
+            let slice = FlowReport { slice: Some(slices.after_next()), ..started(dataset, trigger) };
+            report.flows.push(self.compact_bin((dataset, &table), bin, (slice, trigger)).await?);
         }
         report.flows.extend(self.checkpoint(dataset, trigger).await?);
         Ok(())
     }
 
-    fn bins(&self, dataset: &DatasetName, files: &[DataFile]) -> Vec<Vec<DataFile>> {
-        let candidate =
-            |file: &DataFile| Candidate { partition: file.partition(), size: file.size(), pinned: is_pinned(file) };
-        let settings = &self.pipeline().settings;
-        let policy = Policy { target_size: self.file_size(dataset), min_files: settings.compact_min_files };
-        let bins = plan_bins(&files.iter().map(candidate).collect::<Vec<_>>(), policy);
-        bins.into_iter().map(|bin| bin.into_iter().map(|index| files[index].clone()).collect()).collect()
-    }
-
-    /// Makes one file of a bin. A lost race leaves the table as the winner made it; the next run plans anew.
+    /// Writes a bin anew. A lost race leaves the table as the winner made it; the next run plans anew.
     async fn compact_bin(
         &self,
-        dataset: &DatasetName,
-        table: &Table,
+        (dataset, table): (&DatasetName, &Table),
         bin: Vec<DataFile>,
-        trigger: &Trigger,
+        (mut report, trigger): (FlowReport, &Trigger),
     ) -> Result<FlowReport> {
         let started = Instant::now();
-        let mut report = FlowReport::new(FlowName::new("compact"), dataset.clone(), trigger.cause.word());
-        let written = self.rewrite(table, &bin).await?;
+        let layout = Layout::of(self.pipeline(), dataset, table)?;
+        let Some(written) = self.rewrite(table, &bin, (&layout, time_left(trigger))).await? else {
+            report.outcome = Outcome::Retryable { reason: "the deadline came before the slice was done".to_owned() };
+            return Ok(report);
+        };
         report.rows.read = written.rows;
         report.files_added = written.adds.len() as u64;
         report.bytes_added = written.bytes;
@@ -162,50 +208,24 @@ impl Lake {
         report.outcome = outcome.into();
         Ok(report)
     }
-
-    /// The rows of a bin in a new file, as many as the log says; no file if anything goes wrong. Rows
-    /// stream: what is in memory is what the new file's row group needs.
-    async fn rewrite(&self, table: &Table, bin: &[DataFile]) -> Result<Written> {
-        let (schema, partitions) = (table.schema(), table.partitioned_by()?);
-        let mut writer = Writer::new(self.storage(), table.path(), schema, &partitions, NEVER_CUT)?;
-        let mut written = match self.copy(table, bin, &mut writer).await {
-            Ok(()) => writer.close().await?,
-            Err(error) => {
-                writer.abort().await;
-                return Err(error);
-            }
-        };
-        let count = |files: &[DataFile]| files.iter().filter_map(DataFile::num_records).sum::<u64>();
-        let new: Vec<DataFile> = written.adds.iter().map(|add| table.data_file(add.clone())).collect();
-        let (wanted, found) = (count(bin), count(&new));
-        if wanted != found {
-            discard(self.storage(), table.path(), written.adds).await;
-            return Err(miscounted(self.storage().table_url(table.path()).as_str(), bin, (wanted, found)));
-        }
-        // The partition stays the same to the letter, whoever wrote its value.
-        for (add, file) in written.adds.iter_mut().zip(bin) {
-            add.partition_values.clone_from(&file.add.partition_values);
-        }
-        Ok(written)
-    }
-
-    async fn copy(&self, table: &Table, bin: &[DataFile], writer: &mut Writer) -> Result<()> {
-        let schema = table.schema();
-        let frame = self.engine().ordered_session().read_table(table.provider_of(bin).await?);
-        let mut rows = frame.map_err(LakeError::query)?.execute_stream().await.map_err(LakeError::query)?;
-        while let Some(batch) = rows.try_next().await.map_err(LakeError::query)? {
-            writer.write(&align(&batch, &schema)?).await?;
-        }
-        Ok(())
-    }
 }
 
-/// The target size for a file that holds a whole bin.
-const NEVER_CUT: u64 = 0;
+fn size(bin: &[DataFile]) -> u64 {
+    bin.iter().map(DataFile::size).sum()
+}
 
-/// The rows of such a file couldn't be rewritten without doubt.
-fn is_pinned(file: &DataFile) -> bool {
-    file.has_deletion_vector() || file.num_records().is_none()
+/// Until the deadline, if there is one.
+fn time_left(trigger: &Trigger) -> Option<Duration> {
+    trigger.deadline.map(|deadline| (deadline - Lake::now()).to_std().unwrap_or_default())
+}
+
+fn started(dataset: &DatasetName, trigger: &Trigger) -> FlowReport {
+    FlowReport::new(FlowName::new("compact"), dataset.clone(), trigger.cause.word())
+}
+
+fn failed(dataset: &DatasetName, trigger: &Trigger, error: &LakeError) -> FlowReport {
+    let outcome = Outcome::Failed { kind: error.kind(), message: error.to_string() };
+    FlowReport { outcome, ..started(dataset, trigger) }
 }
 
 /// The files of a bin as the table has them now; `None` if one is gone or has changed.
@@ -214,15 +234,4 @@ fn still_live(table: &Table, bin: &[DataFile]) -> Result<Option<Vec<DataFile>>> 
     let live: BTreeMap<&str, &DataFile> = files.iter().map(|file| (file.path(), file)).collect();
     let live = |file: &DataFile| live.get(file.path()).filter(|file| !is_pinned(file)).copied().cloned();
     Ok(bin.iter().map(live).collect())
-}
-
-fn miscounted(table: &str, bin: &[DataFile], (wanted, found): (u64, u64)) -> LakeError {
-    let files = bin.iter().map(DataFile::path).collect::<Vec<_>>().join(", ");
-    LakeError::TableUnusable {
-        table: table.to_owned(),
-        message: format!(
-            "the log counts {wanted} rows in files that hold {found}, so they were left as they are: {files}"
-        ),
-        help: "restore the files, or fill the table anew with --full-refresh",
-    }
 }

@@ -11,12 +11,10 @@ use tokio::sync::Mutex;
 
 use crate::engine::Engine;
 use crate::error::{LakeError, Result};
+use crate::layout::file_size;
 use crate::recent_marks::RecentMarks;
 use crate::storage::Storage;
 use crate::table::Table;
-
-/// Into so many files goes, where rows are changed, what is one file elsewhere.
-const SMALLER_WHERE_CHANGED: u64 = 4;
 
 /// A pipeline's lake. Cheap to share by reference; one a process is enough.
 ///
@@ -145,12 +143,9 @@ impl Lake {
         self.pipeline.flows_into(name).any(|flow| flow.changes.is_some())
     }
 
-    /// Bytes of a data file of a dataset or side table, about. A change of a row writes its whole file anew, so that
-    /// files of what is kept by changes are smaller.
+    /// Bytes of a data file of a dataset or side table, about.
     pub(crate) fn file_size(&self, name: &DatasetName) -> u64 {
-        let main = name.main().filter(|main| main.changes() == *name);
-        let is_changed = self.is_kept_by_changes(main.as_ref().unwrap_or(name));
-        self.pipeline.settings.target_file_size / if is_changed { SMALLER_WHERE_CHANGED } else { 1 }
+        file_size(&self.pipeline, name)
     }
 
     /// A handle of a dataset's table at its latest version; `None` while there is no table.

@@ -136,6 +136,11 @@ impl Writer {
         }
     }
 
+    /// What was uploaded so far, for one who gives up without ending the writer.
+    pub(crate) fn uploads(&self) -> Uploads {
+        self.uploads.clone()
+    }
+
     /// Gives up: uploads that are under way are ended, and files that were ended are deleted.
     pub async fn abort(self) {
         if let Err(error) = self.inner.abort().await {

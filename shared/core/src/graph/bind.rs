@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::draft::Draft;
-use super::properties::{self, DEDUP_KEYS};
+use super::properties::{self, DEDUP_KEYS, Z_ORDER};
 use super::{paths, scope::Scope, snapshot};
 use crate::diagnostic::{Diagnostic, Severity, SourceFile, Span};
 use crate::model::{Dataset, DatasetKind, Dedup, Flow, FlowKind, Query, Relation, RelationSource};
@@ -60,8 +60,11 @@ impl Binder<'_> {
             self.dataset(landed);
         }
         let query = written.query.map(|query| self.query(query));
+        if let Some(columns) = properties.get(Z_ORDER).filter(|_| written.clustered_by.is_empty()) {
+            written.clustered_by = properties::columns(columns);
+        }
         let mut dataset = Dataset {
-            dedup: properties.get(DEDUP_KEYS).map(|keys| Dedup::Keys(key_columns(keys))),
+            dedup: properties.get(DEDUP_KEYS).map(|keys| Dedup::Keys(properties::columns(keys))),
             name: name.clone(),
             kind: written.kind,
             layer: None,
@@ -189,9 +192,4 @@ fn words_after(text: &str, words: &[&str]) -> Vec<String> {
     let names = all.windows(2).filter(|pair| words.contains(&pair[0].as_str()));
     let last_part = |name: &String| name.rsplit('.').next().unwrap_or_default().trim_matches(['`', ';']).to_owned();
     names.map(|pair| last_part(&pair[1])).collect()
-}
-
-/// `'a, b'` as columns.
-fn key_columns(keys: &str) -> Vec<String> {
-    keys.split(',').map(|key| key.trim().trim_matches('`').to_owned()).collect()
 }

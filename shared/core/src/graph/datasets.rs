@@ -7,14 +7,14 @@ use sqlparser::ast::{Expr, visit_expressions};
 
 use super::draft::Draft;
 use super::functions::is_aggregate;
-use super::properties::DEDUP_KEYS;
+use super::properties::{self, DEDUP_KEYS, Z_ORDER};
 use crate::diagnostic::Diagnostic;
 use crate::model::{Dataset, DatasetKind, Dedup, Expectation, Violation};
 use crate::nearest::did_you_mean;
+use crate::zorder::MAX_COLUMNS;
 
 /// Columns that Headwater itself writes.
 pub(super) const RESERVED_COLUMNS: [&str; 2] = ["_metadata", "_headwater"];
-const MAX_CLUSTER_COLUMNS: usize = 4;
 const MAX_NAME: usize = 200;
 
 /// All findings of all datasets.
@@ -99,28 +99,52 @@ impl Check<'_> {
 
     fn layout(&mut self) {
         let dataset = self.dataset;
-        if !dataset.partitioned_by.is_empty() && !dataset.clustered_by.is_empty() {
-            self.error(
-                "SPECIFY_CLUSTER_BY_WITH_PARTITIONED_BY_IS_NOT_ALLOWED",
-                format!("`{}` has both PARTITIONED BY and CLUSTER BY", dataset.name),
-                "keep one of them",
-            );
-        }
-        if dataset.clustered_by.len() > MAX_CLUSTER_COLUMNS {
-            self.error(
-                "CLUSTER_BY_TOO_MANY_COLUMNS",
-                format!("CLUSTER BY names more than {MAX_CLUSTER_COLUMNS} columns"),
-                "keep those that queries filter by most",
-            );
-        }
         self.column_list("PARTITIONED BY", &dataset.partitioned_by);
-        self.column_list("CLUSTER BY", &dataset.clustered_by);
+        self.clustering();
         if !dataset.columns.is_empty() && dataset.partitioned_by.len() >= dataset.columns.len() {
             self.error(
                 "ALL_PARTITION_COLUMNS_NOT_ALLOWED",
                 format!("every column of `{}` is a partition column", dataset.name),
                 "leave at least one column out of PARTITIONED BY",
             );
+        }
+    }
+
+    fn clustering(&mut self) {
+        let dataset = self.dataset;
+        let (columns, partitions) = (&dataset.clustered_by, &dataset.partitioned_by);
+        let z_order = dataset.properties.get(Z_ORDER).map(|columns| properties::columns(columns));
+        let clause = if z_order.is_some() { Z_ORDER } else { "CLUSTER BY" };
+        self.column_list(clause, columns);
+        if columns.len() > MAX_COLUMNS {
+            self.error(
+                "CLUSTER_BY_TOO_MANY_COLUMNS",
+                format!("{clause} names more than {MAX_COLUMNS} columns"),
+                "keep those that queries filter by most",
+            );
+        }
+        match z_order {
+            None if partitions.is_empty() || columns.is_empty() => {}
+            None => self.error(
+                "SPECIFY_CLUSTER_BY_WITH_PARTITIONED_BY_IS_NOT_ALLOWED",
+                format!("`{}` has both PARTITIONED BY and CLUSTER BY", dataset.name),
+                "keep one of them",
+            ),
+            Some(z_order) if z_order != *columns => self.error(
+                "CLUSTER_BY_TWICE",
+                format!("`{}` has both CLUSTER BY and {Z_ORDER}", dataset.name),
+                "keep CLUSTER BY",
+            ),
+            Some(z_order) => {
+                let is_partition = |name: &&String| partitions.iter().any(|other| other.eq_ignore_ascii_case(name));
+                if let Some(name) = z_order.iter().find(is_partition) {
+                    self.error(
+                        "CLUSTER_BY_PARTITION_COLUMN",
+                        format!("{clause} names `{name}`, which is a partition column"),
+                        "leave it out: all rows of a file have the same value of it",
+                    );
+                }
+            }
         }
     }
 

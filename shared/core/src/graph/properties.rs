@@ -14,10 +14,12 @@ const HEADWATER: [&str; 1] = [DEDUP_KEYS];
 /// Seconds for which the delete of a row is remembered, in case an earlier change of the row comes later.
 pub const TOMBSTONE_SECONDS: &str = "pipelines.cdc.tombstoneGCThresholdInSeconds";
 
-const PIPELINES: [&str; 2] = [RESET_ALLOWED, TOMBSTONE_SECONDS];
-const PIPELINES_WITHOUT_EFFECT: [&str; 5] = [
+/// Columns that the table is clustered by, comma separated; with partition columns too, unlike `CLUSTER BY`.
+pub const Z_ORDER: &str = "pipelines.autoOptimize.zOrderCols";
+
+const PIPELINES: [&str; 3] = [RESET_ALLOWED, TOMBSTONE_SECONDS, Z_ORDER];
+const PIPELINES_WITHOUT_EFFECT: [&str; 4] = [
     "pipelines.autoOptimize.managed",
-    "pipelines.autoOptimize.zOrderCols",
     "pipelines.channel",
     "pipelines.trigger.interval",
     "pipelines.incompatibleViewCheck.enabled",
@@ -59,6 +61,7 @@ pub(crate) fn check(key: &str, value: &str) -> Option<Diagnostic> {
         "headwater" => Some(unknown(key, &HEADWATER)),
         "pipelines" if key == RESET_ALLOWED => check_boolean(key, value),
         "pipelines" if key == TOMBSTONE_SECONDS => check_seconds(key, value),
+        "pipelines" if key == Z_ORDER => check_columns(key, value),
         "pipelines" if PIPELINES_WITHOUT_EFFECT.contains(&key) => Some(without_effect(key)),
         "pipelines" => Some(unknown(key, &PIPELINES)),
         "delta" => check_delta(key, value),
@@ -97,6 +100,18 @@ fn check_seconds(key: &str, value: &str) -> Option<Diagnostic> {
         Diagnostic::error("INVALID_TABLE_PROPERTY", format!("`{key}` is a number of seconds, not `{value}`"))
             .help(format!("write `'{key}' = '172800'` for two days"))
     })
+}
+
+fn check_columns(key: &str, value: &str) -> Option<Diagnostic> {
+    columns(value).iter().any(String::is_empty).then(|| {
+        Diagnostic::error("INVALID_TABLE_PROPERTY", format!("`{key}` is a list of columns, not `{value}`"))
+            .help(format!("write `'{key}' = 'a, b'`, or CLUSTER BY (a, b)"))
+    })
+}
+
+/// `'a, b'` as columns.
+pub(crate) fn columns(value: &str) -> Vec<String> {
+    value.split(',').map(|column| column.trim().trim_matches('`').to_owned()).collect()
 }
 
 /// A warning for a setting of Spark, which has no effect besides `${…}`; `None` for the user's own.

@@ -12,6 +12,7 @@ use arrow::row::{RowConverter, SortField};
 use headwater_core::model::Dedup;
 use headwater_core::provenance::METADATA;
 
+use crate::align::position;
 use crate::error::{LakeError, Result};
 
 /// Encodes the key columns of batches of one schema.
@@ -102,16 +103,13 @@ impl Seen {
 }
 
 pub(super) fn column(schema: &SchemaRef, name: &str) -> Result<usize> {
-    let exact = schema.index_of(name).ok();
-    exact.or_else(|| schema.fields().iter().position(|field| field.name().eq_ignore_ascii_case(name))).ok_or_else(
-        || LakeError::Configuration {
-            message: format!("headwater.dedup.keys names `{name}`, which is no column of the table"),
-            help: format!(
-                "columns: {}",
-                schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ")
-            ),
-        },
-    )
+    position(schema, name).ok_or_else(|| LakeError::Configuration {
+        message: format!("headwater.dedup.keys names `{name}`, which is no column of the table"),
+        help: format!(
+            "columns: {}",
+            schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ")
+        ),
+    })
 }
 
 fn internal(source: &arrow::error::ArrowError) -> LakeError {

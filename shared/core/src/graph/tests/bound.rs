@@ -149,3 +149,13 @@ fn a_setting_counts_neither_before_it_nor_in_other_files() {
     );
     insta::assert_snapshot!(outline(&built.pipeline.unwrap()));
 }
+
+#[test]
+fn a_table_is_clustered_by_a_clause_or_by_a_property() {
+    let built = pipeline(
+        "CREATE STREAMING TABLE t CLUSTER BY (a, b) AS SELECT * FROM STREAM read_events('flights', format => 'json', schema => 'a INT, b INT');
+        CREATE STREAMING TABLE u PARTITIONED BY (c) TBLPROPERTIES ('pipelines.autoOptimize.zOrderCols' = '`b`, a') AS SELECT * FROM STREAM t",
+    );
+    let columns: Vec<_> = built.datasets.iter().map(|dataset| dataset.clustered_by.join("+")).collect();
+    assert_eq!(columns, ["a+b", "b+a"]);
+}

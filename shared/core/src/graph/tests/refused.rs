@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Projects that are wrong, each in its own way.
-const WRONG: [(&str, &str); 45] = [
+const WRONG: [(&str, &str); 48] = [
     ("nothing", "-- nothing\n"),
     (
         "cycle",
@@ -152,6 +152,18 @@ CREATE MATERIALIZED VIEW inside AS SELECT * FROM t__changes",
     (
         "columns",
         "CREATE STREAMING TABLE t (a INT, A INT) PARTITIONED BY (b) CLUSTER BY (a) AS SELECT * FROM STREAM read_events('flights')",
+    ),
+    (
+        "clustered twice",
+        "CREATE STREAMING TABLE t CLUSTER BY (a) TBLPROPERTIES ('pipelines.autoOptimize.zOrderCols' = 'b') AS SELECT * FROM STREAM read_events('flights')",
+    ),
+    (
+        "clustered by a partition column",
+        "CREATE STREAMING TABLE t PARTITIONED BY (a) TBLPROPERTIES ('pipelines.autoOptimize.zOrderCols' = 'b, A') AS SELECT * FROM STREAM read_events('flights')",
+    ),
+    (
+        "clustered by nothing",
+        "CREATE STREAMING TABLE t TBLPROPERTIES ('pipelines.autoOptimize.zOrderCols' = 'a,,b,c,d,e') AS SELECT * FROM STREAM read_events('flights')",
     ),
     (
         "all partition columns",

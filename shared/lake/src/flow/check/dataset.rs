@@ -4,6 +4,7 @@ use arrow::compute::can_cast_types;
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use headwater_core::check::suggestion;
 use headwater_core::diagnostic::{Diagnostic, Span};
+use headwater_core::graph::properties::Z_ORDER;
 use headwater_core::model::{AutoCdc, Dataset, Dedup, Expectation, Flow};
 use headwater_core::provenance::{EVENT_TIME, METADATA};
 use headwater_core::sql::{place_of_column, place_of_name};
@@ -15,6 +16,7 @@ use crate::engine::{self, arrow_schema, sql_name as sql};
 use crate::error::LakeError;
 use crate::flow::cdc::is_left_out;
 use crate::flow::dedup::column;
+use crate::layout::has_order;
 
 /// The columns that a table has before a flow writes to it.
 #[derive(Debug, Clone, Copy)]
@@ -69,13 +71,14 @@ impl Check<'_> {
         }
         let named =
             |names: &[String], what: &'static str| names.iter().map(|name| (name.clone(), what)).collect::<Vec<_>>();
+        let clustering = if dataset.properties.contains_key(Z_ORDER) { Z_ORDER } else { "CLUSTER BY" };
         let keys = match &dataset.dedup {
             Some(Dedup::Keys(keys)) => keys.as_slice(),
             Some(Dedup::WholeRow) | None => &[],
         };
         let all = named(&dataset.partitioned_by, "PARTITIONED BY")
             .into_iter()
-            .chain(named(&dataset.clustered_by, "CLUSTER BY"))
+            .chain(named(&dataset.clustered_by, clustering))
             .chain(named(keys, "headwater.dedup.keys"));
         for (name, what) in all.filter(|(name, _)| column(columns, name).is_err()) {
             let span = place_of_name(&definition, None, &name).filter(|_| what != "headwater.dedup.keys");
@@ -83,6 +86,13 @@ impl Check<'_> {
             let message = format!("{what} names `{name}`, which is no column of `{}`", dataset.name);
             let finding = Diagnostic::error("UNRESOLVED_COLUMN", message).help(suggestion(&name, &known));
             self.found.push(finding.at(span.unwrap_or_else(|| dataset.span.clone())));
+        }
+        let nested = dataset.clustered_by.iter().filter_map(|name| Some(columns.field(column(columns, name).ok()?)));
+        for field in nested.filter(|field| known.are_typed && !has_order(field.data_type())) {
+            let (name, data_type) = (field.name(), sql(field.data_type()));
+            let message = format!("{clustering} names `{name}`, and rows have no order by a {data_type}");
+            let finding = Diagnostic::error("CLUSTER_BY_UNSUPPORTED_TYPE", message).at(dataset.span.clone());
+            self.found.push(finding.help("name columns that queries filter by: numbers, texts, dates, timestamps"));
         }
     }
 

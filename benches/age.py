@@ -1,0 +1,143 @@
+"""Times an old table beside a young one: an append, an update with nothing new, `status`, and a cold open.
+
+    HEADWATER_BIN=target/release/headwater python3 benches/age.py --rounds 9
+    HEADWATER_BIN=target/debug/headwater python3 benches/age.py --old 2000:5000 --rounds 3
+
+Both are a bronze table of messages and a silver one that is deduplicated by key, made by one real update each. Then their logs are grown by hand: so many commits and
+live files, all with statistics of their own, and a checkpoint a few commits before the end, as `headwater compact` leaves it. The data files are hard links of the
+first one, since what lies behind statistics that rule it out isn't read. What is timed is the process, from its start to its exit; the two take turns. With
+`--after-compact`, one compaction runs before.
+
+Needs deltalake, which also reads the tables afterwards and counts their files.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from deltalake import DeltaTable
+
+PIPELINE = "name: age\nstorage: lake\nsources:\n  orders: {spool: events/orders}\nlibraries:\n  - glob: {include: sql/**}\n"
+SQL = """CREATE STREAMING TABLE orders_raw AS SELECT * FROM STREAM read_events('orders', format => 'json',
+  schema => 'id BIGINT, customer STRING, quantity INT, price DOUBLE');
+CREATE STREAMING TABLE orders TBLPROPERTIES ('headwater.dedup.keys' = 'id')
+  AS SELECT id, customer, quantity, price FROM STREAM(orders_raw);"""
+ROWS = 20
+"""Rows of a file."""
+TAIL = 7
+"""Commits since the last checkpoint."""
+EVERY = 120_000
+"""Milliseconds between two commits."""
+TABLES = ("bronze/orders_raw", "silver/orders")
+
+
+class Project:
+    def __init__(self, folder, commits, files):
+        self.folder, self.next = folder, 1 << 40
+        (folder / "sql").mkdir(parents=True)
+        (folder / "pipeline.yml").write_text(PIPELINE)
+        (folder / "sql/tables.sql").write_text(SQL)
+        self.send(first=0)
+        self.run("run", "--quiet")
+        for table in TABLES:
+            grow(folder / "lake" / table, commits, files)
+
+    def run(self, *arguments):
+        """Seconds that the command takes, and MiB that it holds at most."""
+        binary = Path(os.environ["HEADWATER_BIN"]).resolve()
+        started = time.monotonic()
+        process = subprocess.Popen([binary, *arguments], cwd=self.folder, stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        if status != 0:
+            sys.exit(f"{arguments} ended with {status}")
+        return time.monotonic() - started, usage.ru_maxrss / 1024
+
+    def send(self, first=None):
+        """Puts new messages into the queue."""
+        first, self.next = self.next if first is None else first, self.next + ROWS
+        rows = ({"id": id, "customer": f"c{id % 97}", "quantity": id % 7, "price": id % 1000 / 10} for id in range(first, first + ROWS))
+        (self.folder / "orders.ndjson").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        self.run("replay", "orders.ndjson", "--to", "orders", "--quiet")
+
+
+def grow(table, commits, files):
+    """Log entries after the first one, as if the same had come again and again until now."""
+    log = table / "_delta_log"
+    first = [json.loads(line) for line in (log / f"{0:020}.json").read_text().splitlines()]
+    info, add, txn = (next((action[kind] for action in first if kind in action), None) for kind in ("commitInfo", "add", "txn"))
+    data, start, written = table / add["path"], int(time.time() * 1000) - commits * EVERY - 86_400_000, 1
+    for version in range(1, commits):
+        now = start + version * EVERY
+        count = files * (version + 1) // commits - written
+        actions = [{"commitInfo": {**info, "timestamp": now, "headwaterToken": f"token-{version}", "headwaterRecords": None}}]
+        for number in range(written, written + count):
+            path = f"part-{number:08}.zstd.parquet"
+            os.link(data, table / path)
+            actions.append({"add": {**add, "path": path, "modificationTime": now, "stats": stats(add["stats"], number, now)}})
+        if txn:
+            actions.append({"txn": {**txn, "version": version, "lastUpdated": now}})
+        written += count
+        (log / f"{version:020}.json").write_text("\n".join(json.dumps(action) for action in actions))
+        if version == commits - 1 - TAIL:
+            DeltaTable(str(table)).create_checkpoint()
+    assert len(DeltaTable(str(table)).file_uris()) == files
+
+
+def stats(text, number, now):
+    """A file's statistics with keys and times of its own."""
+    found = json.loads(text)
+    for bounds, id in ((found["minValues"], number * ROWS), (found["maxValues"], number * ROWS + ROWS - 1)):
+        bounds["id"] = id
+        if "_metadata" in bounds:
+            bounds["_metadata"]["message_id"] = f"{number:032x}-{id}"
+            bounds["_metadata"]["enqueued_time"] = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(now / 1000))
+    return json.dumps(found)
+
+
+def measured(project):
+    """Seconds and MiB of each kind of work."""
+    project.send()
+    found = {"append": project.run("run", "--quiet")}
+    found["update with nothing new"] = project.run("run", "--quiet")
+    found["status"] = project.run("status")
+    found["cold open"] = project.run("query", "SELECT id FROM orders WHERE id = -1")
+    return found
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--young", default="200:500", help="commits:files of the young tables (200:500)")
+    arguments.add_argument("--old", default="20000:50000", help="of the old ones (20000:50000)")
+    arguments.add_argument("--rounds", type=int, default=9)
+    arguments.add_argument("--after-compact", action="store_true", help="compact once before")
+    arguments.add_argument("--keep", type=Path, help="folder to make the tables in, or where they are from a run before")
+    given = arguments.parse_args()
+    work = given.keep or Path(tempfile.mkdtemp(prefix="age-"))
+    try:
+        projects = {}
+        for name, size in (("young", given.young), ("old", given.old)):
+            projects[name] = Project(work / name, *map(int, size.split(":")))
+            if given.after_compact:
+                print(f"compaction of the {name} tables: {projects[name].run('compact')[0]:.1f} s")
+        rounds = [{name: measured(project) for name, project in projects.items()} for _ in range(given.rounds + 1)]
+    finally:
+        if not given.keep:
+            shutil.rmtree(work)
+    print(f"| | young ({given.young}), ms | old ({given.old}), ms | ratio | young, MiB | old, MiB |\n|---|--:|--:|--:|--:|--:|")
+    for kind in rounds[0]["old"]:
+        # The first round warms the page cache.
+        young, old = ([found[name][kind] for found in rounds[1:]] for name in ("young", "old"))
+        times = [statistics.median(seconds for seconds, _ in some) * 1000 for some in (young, old)]
+        memory = [max(mib for _, mib in some) for some in (young, old)]
+        print(f"| {kind} | {times[0]:.0f} | {times[1]:.0f} | {times[1] / times[0]:.2f} | {memory[0]:.0f} | {memory[1]:.0f} |")
+
+
+if __name__ == "__main__":
+    main()

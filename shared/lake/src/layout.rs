@@ -1,0 +1,137 @@
+//! How the files of a table are to lie: how large, and in which order their rows.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use arrow::datatypes::{DataType, SchemaRef};
+use deltalake::kernel::Add;
+use headwater_core::clustering::{cube_size, plan_cubes};
+use headwater_core::compaction::{Candidate, Policy, plan_bins};
+use headwater_core::model::Pipeline;
+use headwater_core::name::DatasetName;
+use headwater_core::slices::in_time;
+use uuid::Uuid;
+
+use crate::align::position;
+use crate::error::{LakeError, Result};
+use crate::table::{DataFile, Table};
+
+/// Into so many files goes, where rows are changed, what is one file elsewhere.
+const SMALLER_WHERE_CHANGED: u64 = 4;
+
+/// The tag of a data file that names its cube: what it was sorted with.
+const CUBE: &str = "headwater.cube";
+
+/// The tag that names the columns by which it was sorted, as JSON.
+const CLUSTERED_BY: &str = "headwater.clusteredBy";
+
+/// The wanted layout of one table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// The columns by which rows near each other are kept in one file; none for a table that isn't clustered.
+    pub clustered_by: Vec<String>,
+    /// Bytes of a data file, about.
+    pub(crate) file_size: u64,
+    policy: Policy,
+    cube_size: u64,
+}
+
+impl Layout {
+    /// The layout of a dataset's table, or of a side table, which is never clustered.
+    ///
+    /// # Errors
+    /// `Invalid` where the table can't be clustered as it is declared.
+    pub fn of(pipeline: &Pipeline, name: &DatasetName, table: &Table) -> Result<Self> {
+        let declared = pipeline.dataset(name).map(|dataset| dataset.clustered_by.as_slice()).unwrap_or_default();
+        let settings = &pipeline.settings;
+        let file_size = file_size(pipeline, name);
+        Ok(Self {
+            clustered_by: ordered_columns(declared, &table.schema())?,
+            file_size,
+            policy: Policy { target_size: file_size, min_files: settings.compact_min_files },
+            cube_size: cube_size(file_size, settings.memory_limit),
+        })
+    }
+
+    /// The files that are to be written anew together, in bins that can each be done in the time that is left.
+    #[must_use]
+    pub fn bins(&self, files: &[DataFile], left: Option<Duration>) -> Vec<Vec<DataFile>> {
+        let tag = self.tag();
+        let candidate = |file: &DataFile| Candidate {
+            partition: file.partition(),
+            size: file.size(),
+            pinned: is_pinned(file),
+            cube: tag.as_ref().and_then(|tag| cube_of(file, tag)),
+        };
+        let candidates: Vec<_> = files.iter().map(candidate).collect();
+        let bins = match tag {
+            None => plan_bins(&candidates, self.policy),
+            Some(_) => plan_cubes(&candidates, self.policy, in_time(self.cube_size, left).max(self.policy.target_size)),
+        };
+        bins.into_iter().map(|bin| bin.into_iter().map(|index| files[index].clone()).collect()).collect()
+    }
+
+    /// How many files a bin becomes, about.
+    #[must_use]
+    pub fn files_of(&self, bin: &[DataFile]) -> usize {
+        let bytes: u64 = bin.iter().map(DataFile::size).sum();
+        let is_cut = !self.clustered_by.is_empty();
+        usize::try_from(bytes.div_ceil(self.file_size.max(1)))
+            .unwrap_or(usize::MAX)
+            .clamp(1, if is_cut { usize::MAX } else { 1 })
+    }
+
+    /// Notes in new files of a clustered table that they were sorted together.
+    pub(crate) fn mark(&self, adds: &mut [Add]) {
+        let Some(columns) = self.tag() else { return };
+        let cube = Uuid::new_v4().to_string();
+        for add in adds {
+            let tags = [(CUBE, &cube), (CLUSTERED_BY, &columns)];
+            let tags = tags.map(|(key, value)| (key.to_owned(), Some(value.clone())));
+            add.tags = Some(HashMap::from(tags));
+        }
+    }
+
+    /// The columns as a tag has them.
+    fn tag(&self) -> Option<String> {
+        (!self.clustered_by.is_empty()).then(|| serde_json::Value::from(self.clustered_by.as_slice()).to_string())
+    }
+}
+
+/// Bytes of a data file of a dataset or side table, about. A change of a row writes its whole file anew, so that files of
+/// what is kept by changes are smaller.
+pub(crate) fn file_size(pipeline: &Pipeline, name: &DatasetName) -> u64 {
+    let main = name.main().filter(|main| main.changes() == *name);
+    let is_changed = pipeline.flows_into(main.as_ref().unwrap_or(name)).any(|flow| flow.changes.is_some());
+    pipeline.settings.target_file_size / if is_changed { SMALLER_WHERE_CHANGED } else { 1 }
+}
+
+/// The rows of such a file couldn't be rewritten without doubt.
+pub(crate) fn is_pinned(file: &DataFile) -> bool {
+    file.has_deletion_vector() || file.num_records().is_none()
+}
+
+/// Whether values of a type have an order that files can be laid down by.
+pub(crate) fn has_order(data_type: &DataType) -> bool {
+    !data_type.is_nested()
+}
+
+/// The names of these columns in the table.
+fn ordered_columns(names: &[String], schema: &SchemaRef) -> Result<Vec<String>> {
+    let column = |name: &String| {
+        let field = position(schema, name).map(|at| schema.field(at));
+        field.filter(|field| has_order(field.data_type())).map(|field| field.name().clone()).ok_or_else(|| {
+            LakeError::Configuration {
+                message: format!("CLUSTER BY names `{name}`, which is no column that rows can be ordered by"),
+                help: "name columns of the table that are neither structs nor lists nor maps".into(),
+            }
+        })
+    };
+    names.iter().map(column).collect()
+}
+
+fn cube_of(file: &DataFile, columns: &str) -> Option<String> {
+    let tags = file.add.tags.as_ref()?;
+    let value = |key: &str| tags.get(key).and_then(Option::as_ref);
+    value(CUBE).filter(|_| value(CLUSTERED_BY).is_some_and(|by| by == columns)).cloned()
+}
