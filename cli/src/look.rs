@@ -1,5 +1,6 @@
 //! A look at a lake and its sources, without changing anything.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use headwater_lake::table::{CommitEntry, DataFile, Table};
 use headwater_runtime::local::Binding;
 use headwater_runtime::spool::{Depth, Spool, SpoolOptions};
 use headwater_runtime::sqs;
+use tokio::sync::Mutex;
 
 use crate::failure::Result;
 use crate::hubs;
@@ -31,6 +33,8 @@ pub(crate) struct Look {
     pub(crate) pipeline: Pipeline,
     folder: PathBuf,
     storage: Option<Storage>,
+    /// The tables that were looked at.
+    tables: Mutex<BTreeMap<DatasetName, Option<Table>>>,
 }
 
 /// The state of a dataset's table.
@@ -56,45 +60,46 @@ impl Look {
         let location = below(&folder, &pipeline.storage);
         let is_remote = pipeline.storage.contains("://");
         let storage = if is_remote || location.is_dir() { Some(Storage::open(&text(&location))?) } else { None };
-        Ok(Self { pipeline, folder, storage })
+        Ok(Self { pipeline, folder, storage, tables: Mutex::default() })
     }
 
-    /// The table of a dataset or side table, if it exists.
+    /// The table of a dataset or side table, if it exists, as it is when it is first looked at.
     pub(crate) async fn table(&self, name: &DatasetName) -> Result<Option<Table>> {
-        match (&self.storage, self.pipeline.table_path(name)) {
-            (Some(storage), Some(path)) => Ok(Table::open(storage, &path).await?),
-            (None, _) | (_, None) => Ok(None),
+        if let Some(table) = self.tables.lock().await.get(name) {
+            return Ok(table.clone());
         }
+        let table = match (&self.storage, self.pipeline.table_path(name)) {
+            (Some(storage), Some(path)) => Table::open(storage, &path).await?,
+            (None, _) | (_, None) => None,
+        };
+        self.tables.lock().await.insert(name.clone(), table.clone());
+        Ok(table)
     }
 
     /// The state of a table, if it exists.
     pub(crate) async fn state(&self, name: &DatasetName) -> Result<Option<TableState>> {
         let Some(table) = self.table(name).await? else { return Ok(None) };
-        let files = table.files()?;
+        let totals = table.totals()?;
         let history = table.history(LOOK_BACK).await?;
         Ok(Some(TableState {
             version: table.version(),
-            rows: files.iter().map(|file| file.num_records()).sum(),
-            files: files.len() as u64,
-            bytes: files.iter().map(|file| file.size()).sum(),
+            rows: totals.rows,
+            files: totals.files,
+            bytes: totals.bytes,
             changed: history.iter().find(|entry| entry.changes_rows()).and_then(|entry| entry.timestamp),
-            compaction: self.compaction((name, &table), &files, &history),
+            compaction: self.compaction((name, &table), &history)?,
         }))
     }
 
     /// What compaction has to do by the log as it is now, and what it has done if it ended before it was through. A table that can't
     /// be clustered as it is declared has `validate` to say so.
-    fn compaction(
-        &self,
-        (name, table): (&DatasetName, &Table),
-        files: &[DataFile],
-        history: &[CommitEntry],
-    ) -> Option<Slice> {
-        let bins = Layout::of(&self.pipeline, name, table).ok()?.bins(files, None);
+    fn compaction(&self, (name, table): (&DatasetName, &Table), history: &[CommitEntry]) -> Result<Option<Slice>> {
+        let Ok(layout) = Layout::of(&self.pipeline, name, table) else { return Ok(None) };
+        let bins = layout.bins(&layout.candidates(table)?, None);
         let last = history.iter().find_map(|entry| entry.report.as_ref()?.slice);
         let done = last.filter(|slice| slice.done < slice.planned).map_or(0, |slice| slice.done);
         let bytes_left = bins.iter().flatten().map(DataFile::size).sum();
-        (!bins.is_empty()).then(|| Slice { done, planned: done + bins.len() as u64, bytes_left })
+        Ok((!bins.is_empty()).then(|| Slice { done, planned: done + bins.len() as u64, bytes_left }))
     }
 
     /// What changes did to a table that is kept by them, in its last commits.

@@ -5,7 +5,7 @@
 //! compaction may end between any two slices and go on in another run. Tables take turns, so that a large one doesn't
 //! keep the others waiting. As many rows are committed as the log says there were, or none.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use headwater_core::commit::Fence;
@@ -109,17 +109,17 @@ impl Lake {
         for dataset in self.tables_of(&Cause::Timer(names.to_vec())) {
             let Some(table) = self.table(&dataset).await? else { continue };
             let layout = Layout::of(self.pipeline(), &dataset, &table)?;
-            let files = table.files()?;
-            let bins = layout.bins(&files, None);
+            let files = usize::try_from(table.totals()?.files).unwrap_or(usize::MAX);
+            let bins = layout.bins(&layout.candidates(&table)?, None);
             let expired = self.expired_files(&dataset, &table, Self::now()).await?;
             let rewritten = bins.iter().map(Vec::len).sum();
             plans.push(CompactionPlan {
                 dataset,
-                files: files.len(),
+                files,
                 rewritten,
                 bytes: bins.iter().map(|bin| size(bin)).sum(),
                 slices: bins.len(),
-                files_after: files.len() - rewritten + bins.iter().map(|bin| layout.files_of(bin)).sum::<usize>(),
+                files_after: files - rewritten + bins.iter().map(|bin| layout.files_of(bin)).sum::<usize>(),
                 clustered_by: layout.clustered_by,
                 expired,
             });
@@ -152,7 +152,8 @@ impl Lake {
         let Some(table) = self.table(dataset).await? else { return Ok(None) };
         check_writable(&self.storage().table_url(table.path()), table.snapshot()?)?;
         report.flows.extend(self.checkpoint(dataset, trigger).await?);
-        let bins = Layout::of(self.pipeline(), dataset, &table)?.bins(&table.files()?, left);
+        let layout = Layout::of(self.pipeline(), dataset, &table)?;
+        let bins = layout.bins(&layout.candidates(&table)?, left);
         let planned = bins.len() as u64;
         Ok((planned > 0).then(|| Slices { dataset: dataset.clone(), left: bins.into(), planned }))
     }
@@ -230,7 +231,8 @@ fn failed(dataset: &DatasetName, trigger: &Trigger, error: &LakeError) -> FlowRe
 
 /// The files of a bin as the table has them now; `None` if one is gone or has changed.
 fn still_live(table: &Table, bin: &[DataFile]) -> Result<Option<Vec<DataFile>>> {
-    let files = table.files()?;
+    let wanted: BTreeSet<&str> = bin.iter().map(DataFile::path).collect();
+    let files = table.files_where(|file| wanted.contains(file.path().as_ref()))?;
     let live: BTreeMap<&str, &DataFile> = files.iter().map(|file| (file.path(), file)).collect();
     let live = |file: &DataFile| live.get(file.path()).filter(|file| !is_pinned(file)).copied().cloned();
     Ok(bin.iter().map(live).collect())

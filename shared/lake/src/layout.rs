@@ -1,13 +1,13 @@
 //! How the files of a table are to lie: how large, and in which order their rows.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use arrow::datatypes::{DataType, SchemaRef};
 use deltalake::kernel::Add;
 use headwater_core::clustering::{cube_size, plan_cubes};
 use headwater_core::compaction::{Candidate, Policy, plan_bins};
-use headwater_core::model::Pipeline;
+use headwater_core::model::{Dedup, Pipeline};
 use headwater_core::name::DatasetName;
 use headwater_core::slices::in_time;
 use uuid::Uuid;
@@ -32,6 +32,8 @@ pub struct Layout {
     pub clustered_by: Vec<String>,
     /// Bytes of a data file, about.
     pub(crate) file_size: u64,
+    /// The columns by whose values rows are looked for.
+    pub(crate) keys: Vec<String>,
     policy: Policy,
     cube_size: u64,
 }
@@ -48,9 +50,22 @@ impl Layout {
         Ok(Self {
             clustered_by: ordered_columns(declared, &table.schema())?,
             file_size,
+            keys: keys(pipeline, name, &table.schema()),
             policy: Policy { target_size: file_size, min_files: settings.compact_min_files },
             cube_size: cube_size(file_size, settings.memory_limit),
         })
+    }
+
+    /// The files of a table that [`Self::bins`] asks for: of one that isn't clustered, the small ones.
+    ///
+    /// # Errors
+    /// As [`Table::files`].
+    pub fn candidates(&self, table: &Table) -> Result<Vec<DataFile>> {
+        if !self.clustered_by.is_empty() {
+            return table.files();
+        }
+        let is_small = |size: i64| u64::try_from(size).unwrap_or_default() < self.policy.target_size / 2;
+        table.files_where(|file| is_small(file.size()))
     }
 
     /// The files that are to be written anew together, in bins that can each be done in the time that is left.
@@ -74,11 +89,11 @@ impl Layout {
     /// How many files a bin becomes, about.
     #[must_use]
     pub fn files_of(&self, bin: &[DataFile]) -> usize {
+        if self.clustered_by.is_empty() {
+            return 1;
+        }
         let bytes: u64 = bin.iter().map(DataFile::size).sum();
-        let is_cut = !self.clustered_by.is_empty();
-        usize::try_from(bytes.div_ceil(self.file_size.max(1)))
-            .unwrap_or(usize::MAX)
-            .clamp(1, if is_cut { usize::MAX } else { 1 })
+        usize::try_from(bytes.div_ceil(self.file_size.max(1))).unwrap_or(usize::MAX).max(1)
     }
 
     /// Notes in new files of a clustered table that they were sorted together.
@@ -104,6 +119,20 @@ pub(crate) fn file_size(pipeline: &Pipeline, name: &DatasetName) -> u64 {
     let main = name.main().filter(|main| main.changes() == *name);
     let is_changed = pipeline.flows_into(main.as_ref().unwrap_or(name)).any(|flow| flow.changes.is_some());
     pipeline.settings.target_file_size / if is_changed { SMALLER_WHERE_CHANGED } else { 1 }
+}
+
+/// The columns by which rows of a dataset or side table are looked for when others come: those of `headwater.dedup.keys`, and
+/// the keys of changes.
+pub(crate) fn keys(pipeline: &Pipeline, name: &DatasetName, schema: &SchemaRef) -> Vec<String> {
+    let main = name.main().filter(|main| main.changes() == *name);
+    let changed = pipeline.flows_into(main.as_ref().unwrap_or(name)).filter_map(|flow| flow.changes.as_ref());
+    let unique = pipeline.dataset(name).and_then(|dataset| match &dataset.dedup {
+        Some(Dedup::Keys(keys)) => Some(keys),
+        Some(Dedup::WholeRow) | None => None,
+    });
+    let names: BTreeSet<&String> =
+        changed.flat_map(|changes| &changes.keys).chain(unique.into_iter().flatten()).collect();
+    names.into_iter().filter_map(|name| Some(schema.field(position(schema, name)?).name().clone())).collect()
 }
 
 /// The rows of such a file couldn't be rewritten without doubt.

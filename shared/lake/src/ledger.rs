@@ -147,9 +147,11 @@ fn add_entries(
 /// message's own, and for a message received for the first time only those written since then.
 pub(crate) fn suspects(table: &Table, messages: &[Message], received_at: DateTime<Utc>) -> Result<Vec<DataFile>> {
     let skew = chrono::Duration::seconds(60);
-    let files = table.files()?;
+    let since = received_at - skew;
+    let is_any = messages.iter().any(|message| message.receive_count > 1);
+    let files = table.files_where(|file| is_any || file.modification_time() >= since.timestamp_millis())?;
     let suspect = |file: &DataFile| {
-        let written_since = file.modified() >= received_at - skew;
+        let written_since = file.modified() >= since;
         messages
             .iter()
             .any(|message| (message.receive_count > 1 || written_since) && may_hold(file, message.enqueued_at))

@@ -7,11 +7,12 @@ use arrow::datatypes::SchemaRef;
 use chrono::{DateTime, Utc};
 use datafusion::datasource::TableProvider;
 use deltalake::DeltaTable;
-use deltalake::kernel::{Action, Add, EagerSnapshot, Metadata, Protocol, Remove};
+use deltalake::kernel::{Action, Add, EagerSnapshot, LogDataHandler, LogicalFileView, Metadata, Protocol, Remove};
 use deltalake::logstore::{LogStoreRef, get_actions};
 use futures::{StreamExt, TryStreamExt};
 use headwater_core::report::{COMMIT_INFO_KEY, FlowReport};
 use object_store::path::Path;
+use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
@@ -150,10 +151,43 @@ impl Table {
     ///
     /// # Errors
     /// `Invalid` when the snapshot can't be read.
-    #[expect(deprecated, reason = "commits need the add action itself, with its statistics as text")]
     pub fn files(&self) -> Result<Vec<DataFile>> {
-        let log = self.snapshot()?.try_log_data().map_err(|source| self.error(source))?;
-        Ok(log.iter().map(|view| self.data_file(view.add_action())).collect())
+        self.files_where(|_| true)
+    }
+
+    /// Those live data files of which something is true. What is asked of the others costs next to nothing, however many
+    /// they are, where it is their size, time or path.
+    #[expect(deprecated, reason = "commits need the add action itself, with its statistics as text")]
+    pub(crate) fn files_where(&self, is_wanted: impl Fn(&LogicalFileView) -> bool) -> Result<Vec<DataFile>> {
+        let files = self.log_data()?;
+        Ok(files.iter().filter(is_wanted).map(|file| self.data_file(file.add_action())).collect())
+    }
+
+    /// Whether there is no live data file.
+    ///
+    /// # Errors
+    /// As [`Self::files`].
+    pub fn is_empty(&self) -> Result<bool> {
+        Ok(self.log_data()?.num_files() == 0)
+    }
+
+    /// What the live data files amount to.
+    ///
+    /// # Errors
+    /// As [`Self::files`].
+    pub fn totals(&self) -> Result<Totals> {
+        let start = Totals { files: 0, bytes: 0, rows: Some(0) };
+        Ok(self.log_data()?.iter().fold(start, |totals, file| Totals {
+            files: totals.files + 1,
+            bytes: totals.bytes + u64::try_from(file.size()).unwrap_or_default(),
+            rows: totals.rows.zip(file.num_records()).map(|(rows, more)| rows + more as u64),
+        }))
+    }
+
+    /// When the newest live data file was written; `None` if there is none.
+    pub(crate) fn newest_file(&self) -> Result<Option<DateTime<Utc>>> {
+        let newest = self.log_data()?.iter().map(|file| file.modification_time()).max();
+        Ok(newest.and_then(DateTime::from_timestamp_millis))
     }
 
     /// The commits in `(after, through]`, `None` meaning from the first on.
@@ -198,7 +232,7 @@ impl Table {
     /// # Errors
     /// `Invalid` when the table can't be scanned.
     pub async fn provider_of(&self, files: &[DataFile]) -> Result<Arc<dyn TableProvider>> {
-        let adds: Vec<Add> = files.iter().map(|file| file.add.clone()).collect();
+        let adds: Vec<Add> = files.iter().map(|file| Add::clone(&file.add)).collect();
         let scan = self.inner.table_provider().with_adds(adds).build().await;
         Ok(Arc::new(scan.map_err(LakeError::query)?))
     }
@@ -221,6 +255,10 @@ impl Table {
         DataFile::new(&self.storage, &self.path, add)
     }
 
+    fn log_data(&self) -> Result<LogDataHandler<'_>> {
+        self.snapshot()?.try_log_data().map_err(|source| self.error(source))
+    }
+
     fn url(&self) -> Url {
         self.storage.table_url(&self.path)
     }
@@ -230,11 +268,22 @@ impl Table {
     }
 }
 
-/// A data file of a table.
+/// What the live data files of a table amount to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Totals {
+    /// How many they are.
+    pub files: u64,
+    /// Bytes as stored.
+    pub bytes: u64,
+    /// Rows, where statistics tell for every file.
+    pub rows: Option<u64>,
+}
+
+/// A data file of a table. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct DataFile {
-    pub(crate) add: Add,
-    location: Path,
+    pub(crate) add: Arc<Add>,
+    location: Arc<Path>,
     stats: Arc<OnceLock<Option<Value>>>,
 }
 
@@ -244,7 +293,7 @@ impl DataFile {
         // Paths of partitions hold percent signs that are part of the name.
         let path = Path::parse(&add.path).unwrap_or_else(|_| Path::from(add.path.as_str()));
         let location = Path::from_iter(folder.parts().chain(path.parts()));
-        Self { add, location, stats: Arc::default() }
+        Self { add: Arc::new(add), location: Arc::new(location), stats: Arc::default() }
     }
 
     /// Path relative to the table, as in the log.
@@ -255,7 +304,7 @@ impl DataFile {
 
     /// Path in the store.
     #[must_use]
-    pub const fn location(&self) -> &Path {
+    pub fn location(&self) -> &Path {
         &self.location
     }
 
@@ -274,7 +323,11 @@ impl DataFile {
     /// Rows, if statistics tell.
     #[must_use]
     pub fn num_records(&self) -> Option<u64> {
-        self.statistics()?.get("numRecords")?.as_u64()
+        match self.stats.get() {
+            Some(stats) => stats.as_ref()?.get("numRecords")?.as_u64(),
+            // All files are counted often, and bounds of few are looked at.
+            None => serde_json::from_str::<Counted>(self.add.stats.as_deref()?).ok()?.num_records,
+        }
     }
 
     /// A lower bound of a column, by its dotted path, if statistics tell.
@@ -305,7 +358,7 @@ impl DataFile {
 
     /// Whether rows of the file are deleted by a deletion vector.
     #[must_use]
-    pub const fn has_deletion_vector(&self) -> bool {
+    pub fn has_deletion_vector(&self) -> bool {
         self.add.deletion_vector.is_some()
     }
 
@@ -332,6 +385,13 @@ impl DataFile {
     fn statistics(&self) -> Option<&Value> {
         self.stats.get_or_init(|| serde_json::from_str(self.add.stats.as_deref()?).ok()).as_ref()
     }
+}
+
+/// What is read of statistics to count rows.
+#[derive(Debug, Deserialize)]
+struct Counted {
+    #[serde(rename = "numRecords")]
+    num_records: Option<u64>,
 }
 
 /// One commit, as its log entry tells.

@@ -27,7 +27,8 @@ use crate::error::{LakeError, Result};
 use crate::flow::progress;
 use crate::lake::Lake;
 use crate::protocol::check_writable;
-use crate::table::{DataFile, Table};
+use crate::shadow::sides_of;
+use crate::table::Table;
 
 /// The maintenance step, as reports and the `txn` of its last time name it.
 const STEP: &str = "vacuum";
@@ -91,7 +92,7 @@ impl Lake {
         let cleared = table.transaction(&self.vacuum_app_id()).await?;
         Ok(Facts {
             cleared: cleared.and_then(DateTime::from_timestamp_millis),
-            newest_file: table.files()?.iter().map(DataFile::modified).max(),
+            newest_file: table.newest_file()?,
             made: snapshot.metadata().created_time().and_then(DateTime::from_timestamp_millis),
             retention: Duration::from_std(retention).unwrap_or(Duration::MAX),
             unread_since: self.unread_since(dataset, table).await?,

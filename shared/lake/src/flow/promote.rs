@@ -253,14 +253,14 @@ impl Lake {
     async fn copied(&self, name: &DatasetName, shadow: &Table) -> Result<Vec<Add>> {
         let (path, store) = (self.table_path(name)?, self.storage().object_store());
         let copy = async |file: DataFile| {
-            let to = DataFile::new(self.storage(), &path, file.add.clone());
+            let to = DataFile::new(self.storage(), &path, Add::clone(&file.add));
             let copied = store.copy(file.location(), to.location()).await;
             copied.map_err(|source| LakeError::Storage {
                 action: "can't copy",
                 path: file.path().to_owned(),
                 source,
             })?;
-            Ok(file.add)
+            Ok(Add::clone(&file.add))
         };
         futures::stream::iter(shadow.files()?).map(copy).buffered(COPIED_AT_ONCE).try_collect().await
     }

@@ -65,7 +65,7 @@ impl FlowRun<'_> {
     ) -> Result<TablePlan> {
         let given = without_hidden(&storable_schema(query_schema));
         let replaced = match &pinned.main {
-            Some(table) => self.flow.kind == FlowKind::Materialize || table.files()?.is_empty(),
+            Some(table) => self.flow.kind == FlowKind::Materialize || table.is_empty()?,
             None => true,
         };
         let kept = pinned.main.as_ref().filter(|_| !replaced);

@@ -218,7 +218,7 @@ impl FlowRun<'_> {
     /// A table whose rows the side table doesn't know was filled in another way.
     fn check_kept(&self, pinned: &Pinned) -> Result<()> {
         let is_filled = |table: &Option<Table>| match table {
-            Some(table) => table.files().map(|files| !files.is_empty()),
+            Some(table) => table.is_empty().map(|is_empty| !is_empty),
             None => Ok(false),
         };
         if is_filled(&pinned.main)? && !is_filled(&pinned.changes)? {

@@ -134,7 +134,7 @@ impl Shape {
         let recorded = Field::new(RECORDED_AT, DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true);
         let wanted: SchemaRef = Arc::new(Schema::new(fields.chain([recorded]).collect::<Vec<_>>()));
         let kept = self.kept();
-        let filled = table.filter(|table| table.files().is_ok_and(|files| !files.is_empty()));
+        let filled = table.filter(|table| table.is_empty().is_ok_and(|is_empty| !is_empty));
         if let Some(other) = filled.and_then(|table| table.property(KEPT)).filter(|other| *other != kept) {
             return Err(LakeError::Configuration {
                 message: format!("`{}` is kept by changes of {kept} here, but of {other} in the lake", dataset.name),

@@ -27,7 +27,7 @@ impl Check<'_> {
 
     fn partitioning(&mut self, dataset: &Dataset, table: &Table) -> Result<()> {
         let was = table.partitioned_by()?;
-        if !same_columns(&was, &dataset.partitioned_by) && !table.files()?.is_empty() {
+        if !same_columns(&was, &dataset.partitioned_by) && !table.is_empty()? {
             let shown = |columns: &[String]| if columns.is_empty() { "nothing".into() } else { columns.join(", ") };
             let (was, is) = (shown(&was), shown(&dataset.partitioned_by));
             let message = format!("`{}` is partitioned by {was} in the lake, but by {is} here", dataset.name);
