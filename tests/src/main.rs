@@ -16,6 +16,7 @@ mod drift;
 mod engine;
 mod envelopes;
 mod evolution;
+mod filters;
 mod flows;
 mod formats;
 mod frames;

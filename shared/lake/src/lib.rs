@@ -17,6 +17,7 @@ pub mod ingest;
 pub mod lake;
 pub mod layout;
 pub mod ledger;
+mod lookup;
 mod protocol;
 mod recent_log;
 mod recent_marks;

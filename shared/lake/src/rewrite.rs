@@ -10,7 +10,7 @@ use crate::error::{LakeError, Result};
 use crate::lake::Lake;
 use crate::layout::Layout;
 use crate::table::{DataFile, Table};
-use crate::write::{Writer, Written, discard};
+use crate::write::{Files, Writer, Written, discard};
 
 /// The target size for a file that holds a whole bin.
 const NEVER_CUT: u64 = 0;
@@ -26,7 +26,8 @@ impl Lake {
     ) -> Result<Option<Written>> {
         let (schema, partitions) = (table.schema(), table.partitioned_by()?);
         let size = if layout.clustered_by.is_empty() { NEVER_CUT } else { layout.file_size };
-        let writer = Writer::new(self.storage(), table.path(), schema, &partitions, size)?;
+        let files = Files { partitioned_by: &partitions, target_size: size, keys: &layout.keys };
+        let writer = Writer::with_files(self.storage(), table.path(), schema, files)?;
         let uploads = writer.uploads();
         let copy = Box::pin(self.copy(table, (bin, layout), writer));
         let Ok(written) = tokio::time::timeout(left.unwrap_or(Duration::MAX), copy).await else {

@@ -12,7 +12,8 @@ use deltalake::kernel::Add;
 use object_store::ObjectStoreExt;
 use object_store::prefix::PrefixStore;
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
+use parquet::schema::types::ColumnPath;
 use url::Url;
 
 use crate::error::{LakeError, Result};
@@ -25,6 +26,24 @@ pub(crate) const CHANGE_DATA: &str = "_change_data";
 
 /// Rows of a row group at most.
 const ROW_GROUP_ROWS: usize = 1 << 20;
+
+/// How often a Bloom filter takes a value for one that it holds. Two bytes a value, about; in half as many, five of a hundred.
+const FALSE_POSITIVES: f64 = 0.01;
+
+/// Distinct values that a filter of a partitioned table is made for: many files are open at once, each with its filters in
+/// memory. A row group with more has a filter that rules out less.
+const VALUES_IN_PARTITIONS: u64 = 1 << 17;
+
+/// How the files of a table are written.
+#[derive(Debug, Clone, Copy)]
+pub struct Files<'a> {
+    /// Partition columns.
+    pub partitioned_by: &'a [String],
+    /// Bytes of a file, about; zero cuts no file.
+    pub target_size: u64,
+    /// Columns by whose values rows are looked for: their row groups get Bloom filters.
+    pub keys: &'a [String],
+}
 
 /// Writes rows to new data files of a table, one open file a partition.
 pub struct Writer {
@@ -70,8 +89,7 @@ impl Written {
 }
 
 impl Writer {
-    /// A writer of rows of this schema. Every leaf column gets statistics, nested ones too, so that
-    /// the ledger columns of `_metadata` have them wherever they stand. A target size of zero cuts no file.
+    /// As [`Self::with_files`], of a table in which nothing is looked for by key.
     ///
     /// # Errors
     /// `Internal` only.
@@ -82,20 +100,29 @@ impl Writer {
         partitioned_by: &[String],
         target_file_size: u64,
     ) -> Result<Self> {
+        Self::with_files(storage, table, schema, Files { partitioned_by, target_size: target_file_size, keys: &[] })
+    }
+
+    /// A writer of rows of this schema. Every leaf column gets statistics, nested ones too, so that
+    /// the ledger columns of `_metadata` have them wherever they stand.
+    ///
+    /// # Errors
+    /// `Internal` only.
+    pub fn with_files(storage: &Storage, table: &str, schema: SchemaRef, files: Files<'_>) -> Result<Self> {
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(
                 ZstdLevel::try_new(1).map_err(|source| LakeError::Internal { message: source.to_string() })?,
             ))
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-            .set_created_by(format!("headwater {}", env!("CARGO_PKG_VERSION")))
-            .build();
+            .set_created_by(format!("headwater {}", env!("CARGO_PKG_VERSION")));
+        let properties = with_filters(properties, &schema, files).build();
         let every_column =
             "-1".try_into().map_err(|_| LakeError::Internal { message: "-1 isn't a number of columns".into() })?;
         let config = WriterConfig::new(
             schema,
-            partitioned_by.to_vec(),
+            files.partitioned_by.to_vec(),
             Some(properties),
-            NonZeroU64::new(target_file_size),
+            NonZeroU64::new(files.target_size),
             None,
             every_column,
             None,
@@ -148,6 +175,22 @@ impl Writer {
         }
         self.uploads.discard().await;
     }
+}
+
+/// Bloom filters for the keys, as far as they are columns of values that compare by their bytes.
+fn with_filters(properties: WriterPropertiesBuilder, schema: &SchemaRef, files: Files<'_>) -> WriterPropertiesBuilder {
+    let is_filtered = |name: &&String| {
+        let field = schema.field_with_name(name);
+        field.is_ok_and(|field| !field.data_type().is_nested() && !field.data_type().is_floating())
+    };
+    files.keys.iter().filter(is_filtered).fold(properties, |properties, name| {
+        let column = || ColumnPath::from(vec![name.clone()]);
+        let properties = properties.set_column_bloom_filter_fpp(column(), FALSE_POSITIVES);
+        if files.partitioned_by.is_empty() {
+            return properties;
+        }
+        properties.set_column_bloom_filter_max_ndv(column(), VALUES_IN_PARTITIONS)
+    })
 }
 
 /// Whether all uploads went well so far.

@@ -145,6 +145,7 @@ impl FlowRun<'_> {
             path: self.lake.table_path(&self.flow.target)?,
             schema: without_hidden(&file_schema(&Arc::new(Schema::empty()))),
             partitioned_by: Vec::new(),
+            keys: Vec::new(),
             configuration: BTreeMap::new(),
             comment: None,
         };

@@ -20,7 +20,7 @@ use crate::align::{Misfits, align};
 use crate::error::Result;
 use crate::ingest::{BadRecord, SideContext, bad_records, misfit_rows, side_rows};
 use crate::storage::Storage;
-use crate::write::{Writer, Written, discard};
+use crate::write::{Files, Writer, Written, discard};
 
 /// What all partitions of a batch share.
 #[derive(Debug)]
@@ -67,8 +67,17 @@ pub(super) struct TablePlan {
     pub(super) path: String,
     pub(super) schema: SchemaRef,
     pub(super) partitioned_by: Vec<String>,
+    /// Columns by whose values rows are looked for.
+    pub(super) keys: Vec<String>,
     pub(super) configuration: BTreeMap<String, String>,
     pub(super) comment: Option<String>,
+}
+
+impl TablePlan {
+    /// How its files are written, if they are to be about so large.
+    pub(super) fn files(&self, target_size: u64) -> Files<'_> {
+        Files { partitioned_by: &self.partitioned_by, target_size, keys: &self.keys }
+    }
 }
 
 /// A side table that a batch may write to.
@@ -272,7 +281,7 @@ async fn write(writer: &mut Option<Writer>, plan: &Plan, table: &TablePlan, rows
     }
     if writer.is_none() {
         let schema = Arc::clone(&table.schema);
-        *writer = Some(Writer::new(&plan.storage, &table.path, schema, &table.partitioned_by, plan.target_file_size)?);
+        *writer = Some(Writer::with_files(&plan.storage, &table.path, schema, table.files(plan.target_file_size))?);
     }
     let rows = if rows.schema() == table.schema { rows.clone() } else { align(rows, &table.schema)? };
     match writer {

@@ -2,7 +2,7 @@
 //!
 //! The batch's keys are held in memory, and the key columns of the table are streamed past them: memory
 //! is that of the batch's own keys, whatever the table's size. Statistics rule out files and row groups
-//! that lie outside the range of the batch's keys. Under a watermark, a row that is older than it is
+//! that lie outside the range of the batch's keys, and Bloom filters those without any, if the batch has few. Under a watermark, a row that is older than it is
 //! forgotten, whatever file it is in, and files with none but such rows aren't read.
 
 use std::collections::HashSet;
@@ -26,6 +26,7 @@ use super::outlet::Plan;
 use super::target::Pinned;
 use crate::align::{align, fit};
 use crate::error::{LakeError, Result};
+use crate::lookup::{FEW, is_one_of};
 use crate::table::Table;
 
 /// Statistics of timestamps keep milliseconds; this many microseconds further is surely outside.
@@ -39,11 +40,12 @@ struct Fresh {
     ranges: Vec<Option<Range>>,
 }
 
-/// The range of a column's values in a batch.
+/// The range of a column's values in a batch, and the values while they are few.
 #[derive(Debug)]
 struct Range {
     lowest: MinAccumulator,
     highest: MaxAccumulator,
+    values: HashSet<ScalarValue>,
 }
 
 /// The target's column that keeps the event time of its rows, and the watermark that a batch began with.
@@ -155,10 +157,16 @@ impl Range {
         }
         let lowest = MinAccumulator::try_new(data_type).map_err(LakeError::query)?;
         let highest = MaxAccumulator::try_new(data_type).map_err(LakeError::query)?;
-        Ok(Some(Self { lowest, highest }))
+        Ok(Some(Self { lowest, highest, values: HashSet::new() }))
     }
 
     fn add(&mut self, values: &ArrayRef) -> Result<()> {
+        for row in (0..values.len()).filter(|row| values.is_valid(*row)) {
+            if self.values.len() > FEW {
+                break;
+            }
+            self.values.insert(ScalarValue::try_from_array(values, row).map_err(LakeError::query)?);
+        }
         let values = std::slice::from_ref(values);
         self.lowest.update_batch(values).and_then(|()| self.highest.update_batch(values)).map_err(LakeError::query)
     }
@@ -166,7 +174,11 @@ impl Range {
     fn predicate(mut self, column: &str) -> Result<Expr> {
         let lowest = self.lowest.evaluate().map_err(LakeError::query)?;
         let highest = self.highest.evaluate().map_err(LakeError::query)?;
-        Ok(ident(column).between(lit(lowest), lit(highest)))
+        let within = ident(column).between(lit(lowest), lit(highest));
+        Ok(match is_one_of(column, self.values.into_iter()) {
+            Some(is_one_of) => within.and(is_one_of),
+            None => within,
+        })
     }
 }
 

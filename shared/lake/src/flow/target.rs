@@ -14,6 +14,7 @@ use crate::commit::SchemaChange;
 use crate::engine::{arrow_schema, storable_schema};
 use crate::error::{LakeError, Result};
 use crate::ingest::side_schema;
+use crate::layout::keys;
 use crate::table::Table;
 
 /// The handles of a target and its side tables, all pinned before the batch is read.
@@ -81,6 +82,7 @@ impl FlowRun<'_> {
         let schema = target_schema(self.dataset, existing.as_ref(), &given)?;
         Ok(TablePlan {
             path: self.lake.table_path(&self.flow.target)?,
+            keys: keys(self.lake.pipeline(), &self.flow.target, &schema),
             schema,
             partitioned_by: self.dataset.partitioned_by.clone(),
             configuration: delta_configuration(&self.dataset.properties).into_iter().chain(remembered).collect(),
@@ -99,6 +101,7 @@ impl FlowRun<'_> {
         let schema = table.map_or_else(|| Arc::clone(&wanted), |table| merged(&table.schema(), &wanted));
         Ok(TablePlan {
             path: self.lake.table_path(side)?,
+            keys: Vec::new(),
             schema,
             partitioned_by: Vec::new(),
             configuration: BTreeMap::new(),

@@ -5,17 +5,21 @@ use std::collections::BTreeSet;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type};
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::Expr;
 use serde_json::Value;
 
 use super::held::{Held, Place};
 use super::shape::Shape;
 use crate::error::{LakeError, Result};
+use crate::lookup::{FEW, is_one_of};
 use crate::table::DataFile;
 
 /// The values of each key column among some keys.
 #[derive(Debug)]
 pub(super) struct Spread {
     columns: Vec<Column>,
+    types: Vec<DataType>,
 }
 
 /// The values of one column that statistics can be held against.
@@ -51,7 +55,14 @@ impl Spread {
             }
             Ok(column)
         };
-        Ok(Self { columns: shape.keys.iter().map(column).collect::<Result<_>>()? })
+        let types = shape.keys.iter().map(|at| shape.wide.field(*at).data_type().clone()).collect();
+        Ok(Self { columns: shape.keys.iter().map(column).collect::<Result<_>>()?, types })
+    }
+
+    /// That each key column has one of the values, where there are so few that Bloom filters tell which row groups have none.
+    pub(super) fn one_of(&self) -> Option<Expr> {
+        let columns = self.columns.iter().zip(&self.types);
+        columns.filter_map(|(column, data_type)| column.one_of(data_type)).reduce(Expr::and)
     }
 
     /// Whether statistics let a file hold one of the keys.
@@ -82,6 +93,20 @@ impl Column {
             }
             Self::Any => {}
         }
+    }
+
+    fn one_of(&self, data_type: &DataType) -> Option<Expr> {
+        let typed = |value: ScalarValue| value.cast_to(data_type).ok();
+        let (name, values): (_, Option<Vec<ScalarValue>>) = match self {
+            Self::Numbers(name, numbers) => {
+                (name, numbers.iter().take(FEW + 1).map(|number| typed(ScalarValue::from(*number))).collect())
+            }
+            Self::Texts(name, texts) => {
+                (name, texts.iter().take(FEW + 1).map(|text| typed(ScalarValue::from(text.as_str()))).collect())
+            }
+            Self::Any => return None,
+        };
+        is_one_of(name, values?.into_iter())
     }
 
     fn may_be_in(&self, file: &DataFile) -> bool {

@@ -10,7 +10,7 @@ use headwater_core::cdc::SEQUENCE;
 
 use super::candidates::Spread;
 use super::held::Held;
-use super::merge::Finding;
+use super::merge::{Finding, Wanted};
 use super::{AHEAD, Session};
 use crate::error::{LakeError, Result};
 use crate::flow::FlowRun;
@@ -32,7 +32,8 @@ impl FlowRun<'_> {
             let files: Vec<DataFile> =
                 table.files()?.into_iter().filter(|file| file.may_hold_null(shape.key_names()[0])).collect();
             let columns: Vec<Expr> = shape.key_names().into_iter().chain([SEQUENCE]).filter_map(known).collect();
-            let mut rows = self.stream_of(table, &files, Some(&columns)).await?;
+            let marks = Wanted { columns: Some(&columns), predicate: None };
+            let mut rows = self.stream_of(table, &files, marks).await?;
             while let Some(batch) = rows.try_next().await.map_err(LakeError::query)? {
                 held.know_truncations(&batch, shape, coder)?;
             }
@@ -49,7 +50,9 @@ impl FlowRun<'_> {
             return Ok(());
         }
         let columns: Vec<Expr> = shape.wide.fields().iter().filter_map(|field| known(field.name())).collect();
-        let mut rows = spawn_buffered(self.stream_of(table, &files, Some(&columns)).await?, AHEAD);
+        let predicate = if held.truncates() { None } else { spread.one_of() };
+        let wanted = Wanted { columns: Some(&columns), predicate };
+        let mut rows = spawn_buffered(self.stream_of(table, &files, wanted).await?, AHEAD);
         while let Some(batch) = rows.try_next().await.map_err(LakeError::query)? {
             held.know(&batch, part, (shape, coder))?;
         }

@@ -65,6 +65,15 @@ pub(super) struct Finding<'a> {
     pub(super) forget_before: Option<i64>,
 }
 
+/// What is wanted of the rows of some files.
+#[derive(Debug, Default)]
+pub(super) struct Wanted<'a> {
+    /// These columns, or all.
+    pub(super) columns: Option<&'a [Expr]>,
+    /// Those rows for which it is true, or all.
+    pub(super) predicate: Option<Expr>,
+}
+
 impl FlowRun<'_> {
     /// The files that hold one of the keys, which are among those of the spread.
     pub(super) async fn files_with<V: Sync>(
@@ -77,21 +86,22 @@ impl FlowRun<'_> {
             return Ok(Vec::new());
         }
         let files = table.files()?.into_iter().filter(|file| spread.may_be_in(file)).collect();
-        self.files_where((table, files), |key| keys.contains_key(key), finding).await
+        self.files_where((table, files), (|key: &[u8]| keys.contains_key(key), spread.one_of()), finding).await
     }
 
-    /// Those of some files that hold a key of which something is true.
+    /// Those of some files that hold a key of which something is true. It may be given as a predicate too.
     pub(super) async fn files_where(
         &self,
         (table, files): (&Table, Vec<DataFile>),
-        is_wanted: impl Fn(&[u8]) -> bool + Sync,
+        (is_wanted, predicate): (impl Fn(&[u8]) -> bool + Sync, Option<Expr>),
         finding: Finding<'_>,
     ) -> Result<Vec<DataFile>> {
         let mut found = Vec::new();
         let columns: Vec<Expr> = finding.shape.key_names().into_iter().map(ident).collect();
         let schema = finding.shape.key_schema()?;
         for file in files {
-            let mut rows = self.stream_of(table, std::slice::from_ref(&file), Some(&columns)).await?;
+            let wanted = Wanted { columns: Some(&columns), predicate: predicate.clone() };
+            let mut rows = self.stream_of(table, std::slice::from_ref(&file), wanted).await?;
             while let Some(batch) = rows.try_next().await.map_err(LakeError::query)? {
                 let codes = finding.coder.keys(align(&batch, &schema)?.columns())?;
                 if codes.iter().any(|code| is_wanted(code.as_ref())) {
@@ -103,16 +113,20 @@ impl FlowRun<'_> {
         Ok(found)
     }
 
-    /// The rows of these files, all columns or some.
+    /// What is wanted of these files.
     pub(super) async fn stream_of(
         &self,
         table: &Table,
         files: &[DataFile],
-        columns: Option<&[Expr]>,
+        wanted: Wanted<'_>,
     ) -> Result<SendableRecordBatchStream> {
         let provider = table.provider_of(files).await?;
         let frame = self.lake.engine().ordered_session().read_table(provider);
-        let frame = frame.and_then(|frame| match columns {
+        let frame = frame.and_then(|frame| match wanted.predicate {
+            Some(predicate) => frame.filter(predicate),
+            None => Ok(frame),
+        });
+        let frame = frame.and_then(|frame| match wanted.columns {
             Some(columns) => frame.select(columns.to_vec()),
             None => Ok(frame),
         });
@@ -130,7 +144,7 @@ impl FlowRun<'_> {
     ) -> Result<Merged> {
         let size = self.lake.file_size(&self.flow.target);
         let schema = Arc::clone(&plan.schema);
-        let mut writer = Writer::new(self.lake.storage(), &plan.path, schema, &plan.partitioned_by, size)?;
+        let mut writer = Writer::with_files(self.lake.storage(), &plan.path, schema, plan.files(size))?;
         let filled = Box::pin(self.fill((&mut writer, feed.as_mut()), plan, (&table, stays, rows), finding)).await;
         let feed = match (&filled, feed) {
             (Ok(_), Some(feed)) => feed.close().await,
@@ -171,7 +185,7 @@ impl FlowRun<'_> {
         if let Some((table, files)) = table
             && !files.is_empty()
         {
-            let mut rows = spawn_buffered(self.stream_of(table, files, None).await?, AHEAD);
+            let mut rows = spawn_buffered(self.stream_of(table, files, Wanted::default()).await?, AHEAD);
             while let Some(batch) = rows.try_next().await.map_err(LakeError::query)? {
                 let batch = align(&batch, &plan.schema)?;
                 let (staying, lost) = finding.staying(&batch, stays)?;

@@ -341,7 +341,7 @@ impl FlowRun<'_> {
             Stays::Only(_, part) if part.is_whole() => table.files()?,
             Stays::Only(keys, part) => {
                 let goes = |key: &[u8]| part.holds(key) && !keys.contains(key);
-                self.files_where((table, table.files()?), goes, finding).await?
+                self.files_where((table, table.files()?), (goes, None), finding).await?
             }
             Stays::AllBut(keys) => self.files_with(table, (keys, spread), finding).await?,
         };

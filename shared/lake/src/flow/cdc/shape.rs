@@ -145,6 +145,7 @@ impl Shape {
             path,
             schema: filled.map_or_else(|| SchemaRef::clone(&wanted), |table| merged(&table.schema(), &wanted)),
             partitioned_by: Vec::new(),
+            keys: self.key_names().into_iter().map(str::to_owned).collect(),
             configuration: BTreeMap::from([(KEPT.to_owned(), kept)]),
             comment: None,
         })
