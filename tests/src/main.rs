@@ -6,6 +6,7 @@ mod cdc;
 mod changed_columns;
 mod changes;
 mod check;
+mod checkpoints;
 mod clustering;
 mod commit;
 mod compaction;

@@ -198,3 +198,27 @@ async fn a_stream_that_is_behind_still_finds_its_files() {
         assert_eq!(rows(&place.storage).await, [0, 1, 2, 3, 4, 5]);
     }
 }
+
+#[tokio::test]
+async fn a_shadow_that_is_behind_still_finds_its_files() {
+    for place in places() {
+        let storage = &place.storage;
+        let shadow = || streaming(storage).shadowing([DatasetName::new("copied")].into());
+        let trigger = || Trigger::new(Cause::Commits(vec![DatasetName::new("numbers")]));
+        table_of(storage, 0..2).await;
+        assert!(copy(storage).await.is_success());
+        assert!(headwater_silver::handle(&shadow(), trigger()).await.is_success());
+        table_of(storage, 2..6).await;
+        compact(storage).await;
+        assert!(copy(storage).await.is_success());
+        assert_eq!(copied(storage).await, 6);
+        assert_eq!(deleted_from_numbers(storage, 40).await, 0);
+        assert!(headwater_silver::handle(&shadow(), trigger()).await.is_success());
+        let table = shadow().table(&DatasetName::new("copied")).await.unwrap().unwrap();
+        assert_eq!(
+            table.files().unwrap().iter().filter_map(headwater_lake::table::DataFile::num_records).sum::<u64>(),
+            6
+        );
+        assert_eq!(deleted_from_numbers(storage, 42).await, 6);
+    }
+}

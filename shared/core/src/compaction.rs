@@ -7,11 +7,8 @@
 use std::collections::BTreeMap;
 use std::hash::Hash;
 
-use chrono::Duration;
-
-/// The log goes back as far as this at least, whatever a table asks for: a writer that is at work has
-/// pinned a version, and a stream reads commit by commit.
-const SHORTEST_LOG_RETENTION: Duration = Duration::days(1);
+/// Files of a bin at most: each costs memory, and a line of the log entry.
+pub(crate) const MOST_FILES: usize = 2_000;
 
 /// A live data file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,21 +84,6 @@ fn pack<P>(files: &[Candidate<P>], indexes: Vec<usize>, target: u64) -> Vec<Vec<
     bins
 }
 
-/// Whether a checkpoint is due: so many commits since the last one, or since the beginning.
-#[must_use]
-pub const fn needs_checkpoint(version: u64, last: Option<u64>, every: u64) -> bool {
-    match last {
-        Some(last) => version >= last + every,
-        None => version >= every,
-    }
-}
-
-/// For how long log entries are kept.
-#[must_use]
-pub fn log_retention(wanted: Duration) -> Duration {
-    wanted.max(SHORTEST_LOG_RETENTION)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -174,20 +156,6 @@ mod tests {
         assert_eq!(sizes.iter().sum::<u64>(), 2_000);
         assert!(rewritten <= 2_000 * 8, "{rewritten} bytes were rewritten for 2000");
         assert!(sizes.len() <= 20, "{sizes:?}");
-    }
-
-    #[test]
-    fn the_log_is_kept_for_a_day_at_least() {
-        assert_eq!(log_retention(Duration::zero()), Duration::days(1));
-        assert_eq!(log_retention(Duration::days(30)), Duration::days(30));
-    }
-
-    #[test]
-    fn a_checkpoint_is_due_by_commits() {
-        assert!(!needs_checkpoint(9, None, 10));
-        assert!(needs_checkpoint(10, None, 10));
-        assert!(!needs_checkpoint(19, Some(10), 10));
-        assert!(needs_checkpoint(20, Some(10), 10));
     }
 
     proptest! {

@@ -13,6 +13,7 @@ pub mod backoff;
 pub mod batch;
 pub mod cdc;
 pub mod check;
+pub mod checkpoints;
 pub mod clustering;
 pub mod commit;
 pub mod compaction;

@@ -114,6 +114,13 @@ mod tests {
 
     proptest! {
         #[test]
+        fn what_is_due_with_a_stream_is_due_without(cleared in prop::option::of(80_i64..120), newest in prop::option::of(80_i64..120), since in 80_i64..120, now in 100_i64..140) {
+            let alone = Facts { cleared: cleared.map(day), newest_file: newest.map(day), made: Some(day(80)), unread_since: None, ..facts() };
+            let read = Facts { unread_since: Some(day(since)), ..alone };
+            prop_assert!(due(read, day(now)).is_none() || due(alone, day(now)).is_some());
+        }
+
+        #[test]
         fn nothing_goes_that_a_reader_may_need(retention in -5_i64..20, since in prop::option::of(80_i64..120), now in 100_i64..140) {
             let facts = Facts { retention: Duration::days(retention), unread_since: since.map(day), ..facts() };
             if let Some(kept) = due(facts, day(now)) {

@@ -3,11 +3,12 @@
 use chrono::Duration;
 use deltalake::protocol::checkpoints::{cleanup_expired_logs_for, create_checkpoint};
 use deltalake::table::config::TablePropertiesExt;
-use headwater_core::compaction::{log_retention, needs_checkpoint};
+use futures::TryStreamExt;
+use headwater_core::checkpoints::{Tail, log_retention};
 use headwater_core::name::{DatasetName, FlowName};
 use headwater_core::report::{FlowReport, Outcome};
 use headwater_core::trigger::Trigger;
-use object_store::{ObjectMeta, ObjectStoreExt};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use parquet::arrow::async_reader::AsyncFileReader;
 #[expect(deprecated, reason = "one reader for all stores; its successor is a trait to write by hand")]
 use parquet::arrow::async_reader::ParquetObjectReader;
@@ -19,19 +20,20 @@ use crate::protocol::may_clean_log;
 use crate::storage::Storage;
 use crate::table::Table;
 
-/// Commits between two checkpoints.
-const CHECKPOINT_EVERY: u64 = 20;
+/// The property by which a table says after how many commits it wants a checkpoint.
+const INTERVAL: &str = "delta.checkpointInterval";
 
 /// Log entries that are kept however old they are: more than a stream may be behind when nothing was new for it
 /// (`flow/stream.rs`).
 const ENTRIES_KEPT: u64 = 20;
 
 impl Lake {
-    /// Makes a checkpoint when enough commits have gone by, and then takes away log entries that are
+    /// Makes a checkpoint when the log has grown enough since the last one, and then takes away log entries that are
     /// older than the table's retention.
     pub(crate) async fn checkpoint(&self, dataset: &DatasetName, trigger: &Trigger) -> Result<Option<FlowReport>> {
         let Some(table) = self.table(dataset).await? else { return Ok(None) };
-        if !needs_checkpoint(table.version(), self.last_checkpoint(&table).await?, CHECKPOINT_EVERY) {
+        let interval = table.property(INTERVAL).and_then(|commits| commits.parse().ok());
+        if !self.tail(&table).await?.is_too_long(interval) {
             return Ok(None);
         }
         let url = self.storage().table_url(table.path());
@@ -47,7 +49,7 @@ impl Lake {
     /// it each run would make the checkpoint again, and readers would begin at an older one.
     async fn point_to_checkpoint(&self, table: &Table) -> Result<()> {
         let version = table.version();
-        if self.last_checkpoint(table).await?.is_some_and(|last| last >= version) {
+        if self.last_checkpoint(table).await?.is_some_and(|(last, _)| last >= version) {
             return Ok(());
         }
         let storage = self.storage();
@@ -80,7 +82,30 @@ impl Lake {
         Ok(())
     }
 
-    async fn last_checkpoint(&self, table: &Table) -> Result<Option<u64>> {
+    /// What of the log comes after the last checkpoint.
+    async fn tail(&self, table: &Table) -> Result<Tail> {
+        let (log, storage) = (format!("{}/_delta_log", table.path()), self.storage());
+        let last = self.last_checkpoint(table).await?;
+        let commits = table.version().saturating_sub(last.map_or(0, |(version, _)| version));
+        let mut tail = Tail { commits, bytes: 0, checkpoint: last.map_or(0, |(_, bytes)| bytes) };
+        if commits == 0 && last.is_some() {
+            return Ok(tail);
+        }
+        let (folder, first) = (storage.location(&log), last.map_or(0, |(version, _)| version + 1));
+        let before = storage.location(&format!("{log}/{first:020}"));
+        let mut entries = storage.object_store().list_with_offset(Some(&folder), &before);
+        let failed = |source| LakeError::Storage { action: "can't list", path: log.clone(), source };
+        while let Some(entry) = entries.try_next().await.map_err(failed)? {
+            let is_commit = entry.location.filename().and_then(|name| name.strip_suffix(".json"));
+            if is_commit.is_some_and(|version| version.bytes().all(|byte| byte.is_ascii_digit())) {
+                tail.bytes += entry.size;
+            }
+        }
+        Ok(tail)
+    }
+
+    /// The version of the last checkpoint, and its bytes as far as they are told.
+    async fn last_checkpoint(&self, table: &Table) -> Result<Option<(u64, u64)>> {
         let path = format!("{}/_delta_log/_last_checkpoint", table.path());
         let store = self.storage().object_store();
         let failed = |source| LakeError::Storage { action: "can't read", path: path.clone(), source };
@@ -91,7 +116,8 @@ impl Lake {
         };
         let bytes = found.bytes().await.map_err(failed)?;
         let value: Option<serde_json::Value> = serde_json::from_slice(&bytes).ok();
-        Ok(value.and_then(|value| value.get("version")?.as_u64()))
+        let number = |key: &str| value.as_ref()?.get(key)?.as_u64();
+        Ok(number("version").map(|version| (version, number("sizeInBytes").unwrap_or_default())))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Replaced by compaction or by a newer answer of a view, or left by a run that died before its commit: they go once they
 //! are older than the table's retention (`delta.deletedFileRetentionDuration`), a day at least, and older than what
-//! a stream of the pipeline still has to read. The table's folder is listed for it, once a day while the
+//! a stream of the pipeline, or of a shadow, still has to read. The table's folder is listed for it, once a day while the
 //! table changes ([`headwater_core::vacuum`]). A commit without rows then tells what was done, and up to when.
 
 use std::collections::BTreeSet;
@@ -33,6 +33,13 @@ use crate::table::Table;
 /// The maintenance step, as reports and the `txn` of its last time name it.
 const STEP: &str = "vacuum";
 
+/// Which table of a dataset is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    InUse,
+    Shadow,
+}
+
 impl Lake {
     /// Deletes, in every table or in those that a timer names, what may go at this time. One report a table that was
     /// looked at; a table that isn't due is passed over.
@@ -59,7 +66,8 @@ impl Lake {
     /// # Errors
     /// `Unavailable` when the table or its folder can't be read.
     pub async fn expired_files(&self, dataset: &DatasetName, table: &Table, now: DateTime<Utc>) -> Result<usize> {
-        let kept = kept_for(self.facts(dataset, table).await?, now);
+        let facts = self.facts(table).await?;
+        let kept = kept_for(Facts { unread_since: self.unread_since(dataset, table).await?, ..facts }, now);
         Ok(self.expired(table, kept, now).await?.len())
     }
 
@@ -71,7 +79,13 @@ impl Lake {
     ) -> Result<Option<FlowReport>> {
         let started = Instant::now();
         let Some(table) = self.table(dataset).await? else { return Ok(None) };
-        let Some(kept) = due(self.facts(dataset, &table).await?, now) else { return Ok(None) };
+        let facts = self.facts(&table).await?;
+        // What isn't due without streams isn't due with them.
+        if due(facts, now).is_none() {
+            return Ok(None);
+        }
+        let facts = Facts { unread_since: self.unread_since(dataset, &table).await?, ..facts };
+        let Some(kept) = due(facts, now) else { return Ok(None) };
         check_writable(&self.storage().table_url(table.path()), table.snapshot()?)?;
         let expired = self.expired(&table, kept, now).await?;
         // What was live in between, as after another engine's RESTORE, stays.
@@ -86,7 +100,8 @@ impl Lake {
         Ok(Some(report))
     }
 
-    async fn facts(&self, dataset: &DatasetName, table: &Table) -> Result<Facts> {
+    /// What is known of a table, without those who read it.
+    async fn facts(&self, table: &Table) -> Result<Facts> {
         let snapshot = table.snapshot()?;
         let retention = snapshot.table_properties().deleted_file_retention_duration();
         let cleared = table.transaction(&self.vacuum_app_id()).await?;
@@ -95,7 +110,7 @@ impl Lake {
             newest_file: table.newest_file()?,
             made: snapshot.metadata().created_time().and_then(DateTime::from_timestamp_millis),
             retention: Duration::from_std(retention).unwrap_or(Duration::MAX),
-            unread_since: self.unread_since(dataset, table).await?,
+            unread_since: None,
         })
     }
 
@@ -103,13 +118,19 @@ impl Lake {
         FlowName::new(STEP).app_id(&self.pipeline().name)
     }
 
-    /// When the first commit with rows was made that some stream of the pipeline hasn't read. A commit whose entry is
-    /// gone can't be read by any.
+    /// When the first commit with rows was made that some stream of the pipeline hasn't read, or that of a shadow. A commit whose
+    /// entry is gone can't be read by any.
     async fn unread_since(&self, dataset: &DatasetName, table: &Table) -> Result<Option<DateTime<Utc>>> {
+        let main = dataset.main();
+        // A shadow reads the shadow of its source, if there is one.
+        let copies = match self.shadow(main.as_ref().unwrap_or(dataset)).await? {
+            Some(_) => &[Which::InUse][..],
+            None => &[Which::InUse, Which::Shadow],
+        };
         let mut read: Option<u64> = None;
         for flow in self.pipeline().flows.iter().filter(|flow| streams_from(flow, dataset)) {
-            if let Some(version) = self.least_progress(flow).await? {
-                read = Some(read.map_or(version, |least| least.min(version)));
+            for which in copies {
+                read = self.least_progress(flow, *which).await?.into_iter().chain(read).min();
             }
         }
         let Some(read) = read.filter(|read| *read < table.version()) else { return Ok(None) };
@@ -128,16 +149,23 @@ impl Lake {
     }
 
     /// How far a flow has come, by that of its tables that is furthest behind: a batch that died half-way is read again.
-    async fn least_progress(&self, flow: &Flow) -> Result<Option<u64>> {
+    async fn least_progress(&self, flow: &Flow, which: Which) -> Result<Option<u64>> {
         let (app_id, main) = (self.app_id(flow), &flow.target);
-        let mut least = progress(self.table(main).await?.as_ref(), &app_id).await?;
+        let mut least = progress(self.copy_of(main, which).await?.as_ref(), &app_id).await?;
         if least.is_none() {
-            for side in [main.quarantine(), main.late(), main.changes()] {
-                let side = progress(self.table(&side).await?.as_ref(), &app_id).await?;
+            for side in &sides_of(main) {
+                let side = progress(self.copy_of(side, which).await?.as_ref(), &app_id).await?;
                 least = least.into_iter().chain(side).min();
             }
         }
         Ok(least)
+    }
+
+    async fn copy_of(&self, name: &DatasetName, which: Which) -> Result<Option<Table>> {
+        match which {
+            Which::InUse => self.table(name).await,
+            Which::Shadow => self.shadow(name).await,
+        }
     }
 
     /// Files of the table's folder that no version within the retention names, by their paths in the store.
