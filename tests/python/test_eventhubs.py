@@ -103,6 +103,18 @@ def test_what_is_there_is_read_once_and_nothing_more_costs_little(small, hub):
     assert small.versions() != before
 
 
+def test_sources_of_one_hub_have_all_of_it_each_and_a_hub_that_is_missing_holds_up_neither(small, hub):
+    sources = {"absent": hub.source.replace("/flights?", "/ships?"), "numbers": hub.source, "same": f"{hub.source}&consumer_group=more"}
+    bound = ", ".join(f"{name}: {{eventhubs: '{source}'}}" for name, source in sources.items())
+    small.write("pipeline.yml", SMALL.replace("{numbers: {eventhubs: 'SOURCE'}}", f"{{{bound}}}"))
+    for name in ("absent", "same"):
+        small.write(f"sql/{name}.sql", RAW.replace("TABLE raw", f"TABLE {name}").replace("'numbers'", f"'{name}'"))
+    hub.send(numbers(0, 300), by_number)
+    assert "/ships" in small.run("run", "--preview", "0", expect=2)
+    for table in ("raw", "same"):
+        assert sorted(row["n"] for row in small.rows(f"bronze/{table}")) == list(range(300)), table
+
+
 def test_what_retention_took_is_in_the_report(small, hub):
     hub.send(numbers(0, 100), lambda body: "one")
     small.run("run", "--preview", "0")

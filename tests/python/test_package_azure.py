@@ -73,6 +73,19 @@ def test_a_source_that_is_bound_to_a_hub_is_read_from_that_one(shop):  # noqa: F
     assert """sourceNames='["orders"]' ownNamespaces='{"returns-1":"mine.servicebus.windows.net"}'""" in said
 
 
+def test_sources_of_one_hub_have_one_function(shop):  # noqa: F811
+    hubs = "".join(f"  {name}: {{eventhubs: 'eventhubs://{place}'}}\n" for name, place in (
+        ("refunds", "mine/goods"), ("returns", "Mine/Goods?consumer_group=more"), ("swaps", "yours/goods")))
+    shop.write("pipeline.yml", PIPELINE.replace("sources:\n", f"sources:\n{hubs}"))
+    for name in ("refunds", "returns", "swaps"):
+        shop.write(f"sql/{name}.sql", SQL.split(";")[0].replace("orders", name) + ";")
+    files, _ = packed(shop, "--without-program")
+    functions = {name.split("/")[0] for name in files if name.startswith("bronze-events")}
+    assert functions == {"bronze-events-orders", "bronze-events-refunds", "bronze-events-swaps", "bronze-events-sweep"}
+    bindings = [json.loads(files[f"bronze-events-{name}/function.json"][1])["bindings"][0] for name in ("refunds", "swaps")]
+    assert [binding["connection"] for binding in bindings] == ["HEADWATER_EVENT_HUBS_REFUNDS", "HEADWATER_EVENT_HUBS_SWAPS"]
+
+
 @pytest.mark.parametrize("name", ["my orders", "-orders", "orders/2", "o" * 51, "sweep"])
 def test_a_source_that_no_hub_can_be_named_after_is_refused(shop, name):  # noqa: F811
     shop.write("pipeline.yml", PIPELINE.replace("orders:", f'"{name}":'))

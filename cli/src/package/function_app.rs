@@ -1,8 +1,8 @@
 //! The files that make a folder a function app: `host.json`, and a folder for each function with its binding.
 //!
 //! They are those of `infra/azure/functions`, which the template there counts on. One function lands the events of one hub: the hub that
-//! the template makes for a source, by the source's name, or the one that the project binds the source to. All others are the same for
-//! each pipeline, since their triggers are.
+//! the template makes for a source, by the source's name, or the one that the project binds the source to, and maybe others with it. All others are
+//! the same for each pipeline, since their triggers are.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ pub(crate) const PROGRAM: &str = "headwater";
 const HUB: &str = "%HEADWATER_EVENT_HUB%";
 /// The setting that names the namespace of the template's hubs. That of a hub of one's own has the source's name behind it.
 const CONNECTION: &str = "HEADWATER_EVENT_HUBS";
-/// The function that lands events. A pipeline with several sources has one for each, named after it.
+/// The function that lands events. A pipeline with several hubs has one for each, named after the first source that reads it.
 const EVENTS: &str = "bronze-events";
 /// What is behind the names of functions that a timer wakes.
 const SWEEP: &str = "sweep";
@@ -57,9 +57,10 @@ pub(crate) fn app_entries(pipeline: &Pipeline) -> Result<Vec<Entry>> {
         let (name, text) = SWEEP_OF_EVENTS;
         entries.push(Entry::text(name.to_owned(), text.into()));
     }
-    for source in &sources {
-        check(source)?;
-        let function = if sources.len() == 1 { EVENTS.to_owned() } else { format!("{EVENTS}-{source}") };
+    sources.iter().try_for_each(|source| check(source))?;
+    let hubs = hubs(pipeline, &sources);
+    for source in &hubs {
+        let function = if hubs.len() == 1 { EVENTS.to_owned() } else { format!("{EVENTS}-{source}") };
         let binding = match own_hub(pipeline, source) {
             None => BINDING_OF_EVENTS.replace(HUB, source),
             Some(own) => {
@@ -71,6 +72,14 @@ pub(crate) fn app_entries(pipeline: &Pipeline) -> Result<Vec<Entry>> {
         entries.push(Entry::text(format!("{function}/function.json"), binding.into_bytes()));
     }
     Ok(entries)
+}
+
+/// The first source of each hub. Two functions with the same consumer group would take each other's partitions.
+fn hubs<'a>(pipeline: &Pipeline, sources: &BTreeSet<&'a str>) -> Vec<&'a str> {
+    let place =
+        |source: &str| own_hub(pipeline, source).map(|own| (own.namespace.to_lowercase(), own.hub.to_lowercase()));
+    let mut seen = BTreeSet::new();
+    sources.iter().copied().filter(|source| place(source).is_none_or(|place| seen.insert(place))).collect()
 }
 
 /// The hub that the project binds a source to.

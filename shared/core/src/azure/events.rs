@@ -14,6 +14,8 @@ use crate::notices::EventError;
 /// IoT hub set (`iothub-connection-device-id` …); what isn't text, as JSON. Of two with one name, the sender's isn't believed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HandedOver {
+    /// The host of the hub's namespace, where the Functions host says.
+    pub namespace: Option<String>,
     /// The hub's name.
     pub hub: String,
     /// The partition's.
@@ -32,6 +34,7 @@ impl HandedOver {
         let Value::Array(bodies) = bodies else { return Err(missing("Data", &function.binding)) };
         let context = take(&mut metadata, "PartitionContext").and_then(structured);
         let Some(Value::Object(mut context)) = context else { return Err(missing("Metadata", "PartitionContext")) };
+        let namespace = take(&mut context, "FullyQualifiedNamespace").and_then(text);
         let hub = take(&mut context, "EventHubName").and_then(text);
         let partition = take(&mut context, "PartitionId").and_then(text);
         let mut columns = Columns { metadata, length: bodies.len() };
@@ -64,6 +67,7 @@ impl HandedOver {
             return Err(missing("Data", &function.binding));
         }
         Ok(Self {
+            namespace,
             hub: hub.ok_or_else(|| missing("Metadata", "PartitionContext.EventHubName"))?,
             partition: partition.ok_or_else(|| missing("Metadata", "PartitionContext.PartitionId"))?,
             events,

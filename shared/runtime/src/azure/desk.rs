@@ -9,6 +9,7 @@ use headwater_core::notices::{NoticeBatch, StoredObject};
 use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument;
 
+use super::hubs::Readers;
 use crate::error::RuntimeError;
 use crate::eventhubs::HubSource;
 use crate::function::Handler;
@@ -109,12 +110,12 @@ impl<H: Handler> Desk<'_, H> {
         }
     }
 
-    /// Events of a source are landed in one commit, whichever partitions they are of.
+    /// Events of a hub are landed in one commit a table, whichever partitions they are of, by all sources that read the hub.
     async fn events(&self, events: Vec<(Waiting, HandedOver)>, deadline: DateTime<Utc>) {
-        let mut sources: BTreeMap<&str, Vec<(Waiting, HandedOver)>> = BTreeMap::new();
+        let mut hubs: BTreeMap<Readers, Vec<(Waiting, HandedOver)>> = BTreeMap::new();
         for ((id, answer), batch) in events {
-            match self.bound_to(&batch.hub) {
-                Some(bound) => sources.entry(&bound.source).or_default().push(((id, answer), batch)),
+            match self.readers(&batch) {
+                Some(readers) => hubs.entry(readers).or_default().push(((id, answer), batch)),
                 None => {
                     let error = unbound(&batch.hub);
                     tracing::error!(%error, "the invocation failed");
@@ -122,10 +123,8 @@ impl<H: Handler> Desk<'_, H> {
                 }
             }
         }
-        for bound in self.bound {
-            if let Some(batches) = sources.remove(bound.source.as_str()) {
-                self.partitions(bound, batches, deadline).await;
-            }
+        for (readers, batches) in hubs {
+            self.handed_over(&readers, batches, deadline).await;
         }
     }
 }

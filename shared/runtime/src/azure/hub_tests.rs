@@ -24,11 +24,11 @@ use crate::function::FunctionKind;
 use crate::work::Work;
 
 /// Which event of the only partition, and whether it was handed over rather than read.
-type Landed = Vec<(i64, bool)>;
+pub(super) type Landed = Vec<(i64, bool)>;
 
 /// A lake that lands numbers, and can be told to fail.
 #[derive(Default)]
-struct Lake {
+pub(super) struct Lake {
     landed: Mutex<Landed>,
     fails: Mutex<bool>,
 }
@@ -38,7 +38,11 @@ impl Lake {
         self.landed.lock().unwrap().last().map(|(number, _)| *number)
     }
 
-    fn land(&self, trigger: &Trigger) -> Report {
+    pub(super) fn set_failing(&self, fails: bool) {
+        *self.fails.lock().unwrap() = fails;
+    }
+
+    pub(super) fn land(&self, trigger: &Trigger) -> Report {
         let Cause::Partitions(batch) = &trigger.cause else { return Report::default() };
         let mut flow = FlowReport::new(FlowName::new("raw"), DatasetName::new("raw"), "partitions");
         flow.outcome = Outcome::Committed { version: 1 };
@@ -68,7 +72,7 @@ fn pipeline() -> Pipeline {
 }
 
 /// An emulator whose only partition holds so many events.
-async fn filled(events: usize) -> Emulator {
+pub(super) async fn filled(events: usize) -> Emulator {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let emulator = Emulator::start(Options { partitions: 1, ..Options::default() }).await.unwrap();
     let builder = ProducerClient::builder().with_custom_endpoint(format!("amqp://{}", emulator.address()));
@@ -82,7 +86,12 @@ async fn filled(events: usize) -> Emulator {
 }
 
 fn bound(emulator: &Emulator, lake: &Arc<Lake>) -> HubSource {
-    let address = format!("eventhubs://localhost/flights?endpoint=amqp://{}", emulator.address());
+    source(("flights", "localhost"), emulator, lake)
+}
+
+/// A source of this name that is bound to the emulator's hub, which is said to be in this namespace.
+pub(super) fn source((name, namespace): (&str, &str), emulator: &Emulator, lake: &Arc<Lake>) -> HubSource {
+    let address = format!("eventhubs://{namespace}/flights?endpoint=amqp://{}", emulator.address());
     let address = HubAddress::parse(&address).unwrap();
     let lake = Arc::clone(lake);
     let committed = Committed::new(move |_, _| {
@@ -90,10 +99,14 @@ fn bound(emulator: &Emulator, lake: &Arc<Lake>) -> HubSource {
         Box::pin(std::future::ready(Ok(numbers)))
     });
     let hub = Hub::new(address, Credentials::ConnectionString(emulator.connection_string()));
-    HubSource { source: "flights".to_owned(), hub, committed }
+    HubSource { source: name.to_owned(), hub, committed }
 }
 
 fn handed_over(numbers: &[i64]) -> Invocation {
+    handed_over_by(None, numbers)
+}
+
+pub(super) fn handed_over_by(namespace: Option<&str>, numbers: &[i64]) -> Invocation {
     let event = |number: &i64| HubEvent {
         sequence_number: *number,
         offset: None,
@@ -107,12 +120,22 @@ fn handed_over(numbers: &[i64]) -> Invocation {
         system_properties: BTreeMap::new(),
     };
     let events = numbers.iter().map(event).collect();
-    Invocation::Events(HandedOver { hub: "flights".to_owned(), partition: "0".to_owned(), events })
+    let (namespace, hub, partition) = (namespace.map(str::to_owned), "flights".to_owned(), "0".to_owned());
+    Invocation::Events(HandedOver { namespace, hub, partition, events })
 }
 
 /// Whether the invocations of a desk succeed, which wait together.
 async fn invoke(bound: &HubSource, lake: &Lake, invocations: Vec<Invocation>) -> Vec<bool> {
-    let handler = |_: FunctionKind, trigger: Trigger| std::future::ready(lake.land(&trigger));
+    invoke_all(std::slice::from_ref(bound), |trigger| lake.land(trigger), invocations).await
+}
+
+/// The same of several sources.
+pub(super) async fn invoke_all(
+    bound: &[HubSource],
+    land: impl Fn(&Trigger) -> Report + Send + Sync,
+    invocations: Vec<Invocation>,
+) -> Vec<bool> {
+    let handler = |_: FunctionKind, trigger: Trigger| std::future::ready(land(&trigger));
     let pipeline = pipeline();
     let (sender, jobs) = mpsc::unbounded_channel();
     let mut answers = Vec::new();
@@ -124,7 +147,7 @@ async fn invoke(bound: &HubSource, lake: &Lake, invocations: Vec<Invocation>) ->
     }
     drop(sender);
     let work = Work { kind: FunctionKind::BronzeEvents, pipeline: &pipeline, handler: &handler };
-    Desk { work, bound: std::slice::from_ref(bound) }.serve(jobs).await;
+    Desk { work, bound }.serve(jobs).await;
     let mut done = Vec::new();
     for answer in answers {
         done.push(answer.await.unwrap().is_ok());
@@ -132,7 +155,7 @@ async fn invoke(bound: &HubSource, lake: &Lake, invocations: Vec<Invocation>) ->
     done
 }
 
-fn landed(lake: &Lake) -> Landed {
+pub(super) fn landed(lake: &Lake) -> Landed {
     lake.landed.lock().unwrap().clone()
 }
 
@@ -162,9 +185,9 @@ async fn a_batch_that_failed_is_not_skipped_though_the_host_goes_on() {
     let emulator = filled(8).await;
     let lake = Arc::new(Lake::default());
     let bound = bound(&emulator, &lake);
-    *lake.fails.lock().unwrap() = true;
+    lake.set_failing(true);
     assert_eq!(invoke(&bound, &lake, vec![handed_over(&[0, 1, 2])]).await, [false]);
-    *lake.fails.lock().unwrap() = false;
+    lake.set_failing(false);
     assert_eq!(invoke(&bound, &lake, vec![handed_over(&[3, 4])]).await, [true]);
     assert_eq!(landed(&lake).iter().map(|(number, _)| *number).collect::<Vec<_>>(), (0..8).collect::<Vec<_>>());
 }

@@ -5,6 +5,7 @@
 //! when the lake has committed its last event.
 
 use std::collections::BTreeMap;
+use std::iter::repeat_n;
 
 use chrono::{DateTime, Utc};
 use headwater_core::azure::HandedOver;
@@ -24,27 +25,62 @@ const TOGETHER: Limits = Limits { items: 50_000, bytes: 32 << 20 };
 /// The last committed number of each partition, by name.
 type Numbers = BTreeMap<String, i64>;
 
+/// The sources that read a hub.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Readers {
+    /// Their places among those that the pipeline binds; at least one.
+    sources: Vec<usize>,
+    /// Hubs of several namespaces have the name, and the host doesn't say which one it is: what it hands over is no more than a wake-up.
+    is_vague: bool,
+}
+
 impl<H: Handler> Desk<'_, H> {
-    /// The source that a hub is bound to, by the hub's name.
-    pub(super) fn bound_to(&self, hub: &str) -> Option<&HubSource> {
-        self.bound.iter().find(|bound| bound.hub.address().hub.eq_ignore_ascii_case(hub))
+    /// The sources that are bound to the hub that handed something over, by its name and, where that leaves a choice, its namespace.
+    pub(super) fn readers(&self, handed: &HandedOver) -> Option<Readers> {
+        let address = |index: usize| self.bound[index].hub.address();
+        let is_named = |index: &usize| address(*index).hub.eq_ignore_ascii_case(&handed.hub);
+        let mut sources: Vec<usize> = (0..self.bound.len()).filter(is_named).collect();
+        let first = address(*sources.first()?);
+        let is_one = sources.iter().all(|index| address(*index).namespace == first.namespace);
+        let is_told = |index: &usize| {
+            handed.namespace.as_ref().is_some_and(|told| told.eq_ignore_ascii_case(&address(*index).namespace))
+        };
+        let is_vague = !is_one && !sources.iter().any(is_told);
+        if !is_one && !is_vague {
+            sources.retain(is_told);
+        }
+        Some(Readers { sources, is_vague })
     }
 
-    /// Lands what invocations of one source handed over, and answers them.
-    pub(super) async fn partitions(
+    /// Lands what invocations of one hub handed over in all that reads it, and answers them.
+    pub(super) async fn handed_over(
         &self,
-        bound: &HubSource,
+        readers: &Readers,
         batches: Vec<(Waiting, HandedOver)>,
         deadline: DateTime<Utc>,
     ) {
         let lasts: Vec<_> = batches.iter().map(|(_, batch)| (batch.partition.clone(), last(batch))).collect();
         let (waiting, batches): (Vec<_>, Vec<_>) = batches.into_iter().unzip();
-        let landed = Box::pin(self.land(bound, joined(batches), deadline)).await;
-        if let Err(error) = &landed {
-            tracing::error!(%error, "the invocation failed");
+        let mut done = vec![true; lasts.len()];
+        for (index, handed) in readers.sources.iter().zip(repeat_n(joined(batches), readers.sources.len())) {
+            let bound = &self.bound[*index];
+            let landed = if readers.is_vague {
+                Box::pin(self.drain(bound, deadline)).await.and_then(|trouble| trouble.map_or(Ok(None), Err))
+            } else {
+                Box::pin(self.land(bound, handed, deadline)).await.map(Some)
+            };
+            if let Err(error) = &landed {
+                tracing::error!(%error, source = bound.source, "the invocation failed");
+            }
+            for (done, (partition, last)) in done.iter_mut().zip(&lasts) {
+                *done &= match &landed {
+                    Ok(Some(committed)) => committed.get(partition).copied() >= *last,
+                    Ok(None) => true,
+                    Err(_) => false,
+                };
+            }
         }
-        for ((_, answer), (partition, last)) in waiting.into_iter().zip(lasts) {
-            let is_done = landed.as_ref().is_ok_and(|committed| committed.get(&partition).copied() >= last);
+        for ((_, answer), is_done) in waiting.into_iter().zip(done) {
             settle(answer, if is_done { Ok(()) } else { Err(UNDONE.to_owned()) });
         }
     }

@@ -16,4 +16,6 @@ pub use self::settings::{Served, Settings};
 #[cfg(test)]
 mod hub_tests;
 #[cfg(test)]
+mod readers_tests;
+#[cfg(test)]
 mod tests;

@@ -66,7 +66,8 @@ async fn notices_that_wait_together_are_one_wake_up_and_come_again_one_by_one() 
 
 #[tokio::test]
 async fn events_of_a_hub_that_no_source_is_bound_to_are_refused_with_what_to_write() {
-    let batch = HandedOver { hub: "other-hub".to_owned(), partition: "0".to_owned(), events: Vec::new() };
+    let batch =
+        HandedOver { namespace: None, hub: "other-hub".to_owned(), partition: "0".to_owned(), events: Vec::new() };
     let (answers, triggers) =
         answer(FunctionKind::BronzeEvents, vec![(Invocation::Events(batch), 60)], Vec::new()).await;
     assert!(answers[0].as_ref().unwrap_err().contains("eventhubs://<namespace>/other-hub"), "{answers:?}");

@@ -7,6 +7,7 @@ use headwater_core::trigger::{Cause, Trigger};
 use super::queue::hand_over;
 use super::{CommitLog, FunctionKind, Handler, Host, Listener, Progress, blocking, has_commits, wake};
 use crate::error::Result;
+use crate::eventhubs::HubSource;
 
 /// Rounds of a function that only says `Retryable`: somebody else works on the same lake.
 const PATIENCE: usize = 5;
@@ -65,27 +66,33 @@ impl<H: Handler> Update<'_, H> {
         Ok(report)
     }
 
-    /// All events of hubs that aren't committed. What a flow couldn't take is left for the next update.
+    /// All events of hubs that aren't committed. One that fails holds up no other.
     async fn hubs(&self) -> Result<Report> {
-        let mut report = Report::default();
+        let (mut report, mut all) = (Report::default(), Ok(()));
         for hub in &self.host.hubs {
-            let mut patience = PATIENCE;
-            loop {
-                let landed = Box::pin(hub.land(&self.host.pace, self.handler, self.listener)).await?;
-                let go_on = goes_on(&landed.report, &mut patience) || (landed.trouble.is_some() && patience > 0);
-                let is_last = landed.is_idle || !go_on;
-                report.extend(landed.report);
-                match landed.trouble {
-                    Some(error) if is_last => return Err(error),
-                    Some(error) => (self.listener)(Progress::Trouble { error: &error }),
-                    None => {}
-                }
-                if is_last {
-                    break;
-                }
+            match self.hub(hub).await {
+                Ok(landed) => report.extend(landed),
+                Err(error) => all = all.and(Err(error)),
             }
         }
-        Ok(report)
+        all.map(|()| report)
+    }
+
+    /// What a flow couldn't take is left for the next update.
+    async fn hub(&self, hub: &HubSource) -> Result<Report> {
+        let (mut report, mut patience) = (Report::default(), PATIENCE);
+        loop {
+            let landed = Box::pin(hub.land(&self.host.pace, self.handler, self.listener)).await?;
+            let go_on = goes_on(&landed.report, &mut patience) || (landed.trouble.is_some() && patience > 0);
+            let is_last = landed.is_idle || !go_on;
+            report.extend(landed.report);
+            match landed.trouble {
+                Some(error) if is_last => return Err(error),
+                Some(error) => (self.listener)(Progress::Trouble { error: &error }),
+                None if is_last => return Ok(report),
+                None => {}
+            }
+        }
     }
 
     /// First all tables, then those with new commits, its own and others', until there are none.

@@ -22,6 +22,18 @@ fn events_are_known_by_where_they_stand() {
 }
 
 #[test]
+fn the_hosts_word_for_the_namespace_is_taken_where_it_gives_one() {
+    let mut document = hub_document();
+    let context =
+        json!({"FullyQualifiedNamespace": "mine.servicebus.windows.net", "EventHubName": "h", "PartitionId": "1"});
+    document["Metadata"]["PartitionContext"] = encoded(&context);
+    let told = batch(&document, &function(TriggerKind::EventHub));
+    assert_eq!(told.namespace.as_deref(), Some("mine.servicebus.windows.net"));
+    document["Metadata"]["PartitionContext"] = json!({"EventHubName": "h", "PartitionId": "1"});
+    assert_eq!(batch(&document, &function(TriggerKind::EventHub)).namespace, None);
+}
+
+#[test]
 fn values_may_be_encoded_once_twice_or_not_at_all() {
     let expected = messages(&hub_document());
     let mut plain = hub_document();
