@@ -5,9 +5,11 @@ import random
 import shutil
 import signal
 import time
+from datetime import UTC, datetime
 
 import pytest
 from airlines_cloud import GOLD, lines  # noqa: F401
+from azure.eventhub import EventData, EventHubProducerClient
 from conftest import ROOT, Project
 from hub import Emulator
 
@@ -113,6 +115,27 @@ def test_sources_of_one_hub_have_all_of_it_each_and_a_hub_that_is_missing_holds_
     assert "/ships" in small.run("run", "--preview", "0", expect=2)
     for table in ("raw", "same"):
         assert sorted(row["n"] for row in small.rows(f"bronze/{table}")) == list(range(300)), table
+
+
+def test_what_an_iot_hub_says_of_an_event_is_among_its_attributes(small, hub):
+    event = EventData(b'{"n": 1}')
+    event.properties = {"iothub-connection-device-id": "forged", "room": "attic"}
+    event.raw_amqp_message.annotations = {
+        "iothub-connection-device-id": "thermostat-7",
+        "iothub-connection-auth-method": '{"scope":"device","type":"sas"}',
+        "iothub-enqueuedtime": datetime(2026, 11, 21, 9, 59, 59, 900_000, UTC),
+        "iothub-message-source": "Telemetry",
+    }
+    with EventHubProducerClient.from_connection_string(hub.connection, eventhub_name=hub.hub) as client:
+        batch = client.create_batch(partition_id="2")
+        batch.add(event)
+        client.send_batch(batch)
+    small.run("run", "--preview", "0")
+    [row] = small.rows("bronze/raw")
+    said = json.loads(row["_metadata"]["attributes"])
+    assert (said["iothub-connection-device-id"], said["room"], said["iothub-message-source"]) == ("thermostat-7", "attic", "Telemetry")
+    assert said["iothub-enqueuedtime"] == "2026-11-21T09:59:59.900Z"
+    assert json.loads(said["iothub-connection-auth-method"])["type"] == "sas"
 
 
 def test_what_retention_took_is_in_the_report(small, hub):
