@@ -21,6 +21,7 @@ mod filters;
 mod flows;
 mod formats;
 mod frames;
+mod fuzz;
 mod hostile;
 mod ingest;
 mod lakes;

@@ -145,7 +145,7 @@ pub enum LakeError {
         source: Box<datafusion::error::DataFusionError>,
     },
     /// A query failed to plan or to run.
-    #[error("query: {0}")]
+    #[error("query: {}", remedy::without_backtrace(&.0.to_string()))]
     Query(Box<datafusion::error::DataFusionError>),
     /// A bug.
     #[error("internal error: {message}\n  help: please report it with the command and the log")]

@@ -84,9 +84,10 @@ pub(crate) fn told(text: &str) -> String {
     }
 }
 
-/// A text without the calls that the Delta kernel adds where `RUST_BACKTRACE` is set.
+/// A text without the calls that libraries add where `RUST_BACKTRACE` is set.
 pub(crate) fn without_backtrace(text: &str) -> &str {
-    text.split_once("\n   0: ").map_or(text, |(text, _)| text)
+    let before = |text, mark| <str>::split_once(text, mark).map_or(text, |(before, _)| before);
+    before(before(text, "\n\nbacktrace: "), "\n   0: ").trim_end()
 }
 
 /// Whether trying again won't change it, so that a person has to act.

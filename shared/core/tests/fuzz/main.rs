@@ -1,9 +1,9 @@
 //! Texts of a corpus, damaged at random, go to everything in core that reads what others have written: SQL, project files,
-//! invocations and notices of both clouds. No text may panic, each finding has a place inside the text, and the same text
-//! is read the same way twice.
+//! invocations and notices of both clouds, changes in their envelopes. No text may panic, each finding has a place inside the
+//! text, and the same text is read the same way twice.
 //!
-//! A failure is shrunk to few damages and printed. `PROPTEST_CASES=100000 cargo test -p headwater-core --test fuzz` tries
-//! more than the usual 2,048 a reader.
+//! A failure is shrunk to few damages and printed. `HEADWATER_FUZZ_SECONDS=300 cargo test -p headwater-core --test fuzz` goes
+//! on for five minutes a reader, rather than for 2,048 texts.
 #![cfg(test)]
 
 mod deep;
@@ -16,10 +16,14 @@ use headwater_core::aws::Invocation;
 use headwater_core::aws::notice::stored_objects;
 use headwater_core::azure::{self, Function, TriggerKind};
 use headwater_core::diagnostic::{Diagnostic, SourceFile};
+use headwater_core::envelope::{Content, Envelope};
 use headwater_core::{graph, project, sql};
-use proptest::prelude::*;
+use serde_json::value::RawValue;
 
-use crate::mutation::damaged;
+use crate::mutation::fuzz;
+
+/// Texts for each reader, unless it is told how long it goes on.
+const CASES: u32 = 2_048;
 
 const PROJECT: &str = "name: p\nstorage: lake\ncatalog: main\nschema: default\nconfiguration:\n  limit: 10\nlibraries:\n  \
                        - glob: {include: sql/**}\nsources:\n  events: {spool: events}\n  orders: {sqs: https://sqs.eu-west-1.amazonaws.com/1/q}\n\
@@ -183,28 +187,57 @@ fn line<T: Debug, E: Debug>(read: Result<T, E>) -> String {
     }
 }
 
-fn config() -> ProptestConfig {
-    let usual = ProptestConfig::default();
-    ProptestConfig { cases: usual.cases * 8, failure_persistence: None, ..usual }
+/// Changes in the envelope of Debezium: with a schema section and without, and a tombstone.
+fn changes() -> Vec<Vec<u8>> {
+    let changes = [
+        r#"{"before":null,"after":{"id":1,"name":"a","deep":{"x":[1,2,{"y":null}]}},"source":{"ts_ms":1732184000000,"lsn":24023128,"schema":"public","table":"t"},"op":"c","ts_ms":1732184000123}"#,
+        r#"{"schema":{"type":"struct","fields":[]},"payload":{"before":{"id":1},"after":{"id":1,"big":"__debezium_unavailable_value"},"source":{"db":"d","table":"t"},"op":"u","ts_ms":1}}"#,
+        r#"{"before":{"id":1},"after":null,"source":{},"op":"d"}"#,
+        r#"{"op":"t","source":{"table":"t"},"ts_ms":-1}"#,
+        "null",
+    ];
+    changes.into_iter().map(|change| change.as_bytes().to_vec()).collect()
 }
 
-proptest! {
-    #![proptest_config(config())]
-
-    #[test]
-    fn sql_is_read_or_refused(bytes in damaged(statements(), &SQL_WORDS)) {
-        let text = String::from_utf8_lossy(&bytes);
-        prop_assert_eq!(read_sql(&text), read_sql(&text));
+/// What a record is, and the row that is taken out of it.
+fn unwrapped(record: &[u8]) -> (Content, Vec<u8>) {
+    const BEFORE: &[u8] = b"what is there before";
+    let mut text = BEFORE.to_vec();
+    let content = Envelope::Debezium.unwrap(record, &mut text);
+    let row = text.strip_prefix(BEFORE).unwrap().to_vec();
+    match content {
+        Content::Row => {
+            let object = serde_json::from_slice::<&RawValue>(&row).unwrap();
+            assert!(object.get().starts_with('{'), "a row is an object: {object}");
+            assert!(!row.contains(&b'\n') || record.contains(&b'\n'), "a row is one line where its record is");
+        }
+        Content::Nothing | Content::Fault(_) => assert_eq!(row, b"", "no row is nothing"),
     }
+    (content, row)
+}
 
-    #[test]
-    fn a_project_file_is_read_or_refused(bytes in damaged(vec![PROJECT.as_bytes().to_vec()], &YAML_WORDS)) {
-        let text = String::from_utf8_lossy(&bytes);
-        prop_assert_eq!(read_project(&text), read_project(&text));
-    }
+#[test]
+fn sql_is_read_or_refused() {
+    fuzz(statements(), &SQL_WORDS, CASES, |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        assert_eq!(read_sql(&text), read_sql(&text));
+    });
+}
 
-    #[test]
-    fn what_a_cloud_hands_over_is_read_or_refused(bytes in damaged(documents(), &JSON_WORDS)) {
-        prop_assert_eq!(read_documents(&bytes), read_documents(&bytes));
-    }
+#[test]
+fn a_project_file_is_read_or_refused() {
+    fuzz(vec![PROJECT.as_bytes().to_vec()], &YAML_WORDS, CASES, |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        assert_eq!(read_project(&text), read_project(&text));
+    });
+}
+
+#[test]
+fn what_a_cloud_hands_over_is_read_or_refused() {
+    fuzz(documents(), &JSON_WORDS, CASES, |bytes| assert_eq!(read_documents(bytes), read_documents(bytes)));
+}
+
+#[test]
+fn a_change_in_its_envelope_is_a_row_or_refused() {
+    fuzz(changes(), &JSON_WORDS, CASES, |bytes| assert_eq!(unwrapped(bytes), unwrapped(bytes)));
 }

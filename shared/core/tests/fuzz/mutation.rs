@@ -1,7 +1,10 @@
 //! Texts that are nearly right: those of a corpus, damaged here and there.
 
+use std::time::{Duration, Instant};
+
 use proptest::prelude::*;
 use proptest::sample::Index;
+use proptest::test_runner::{TestError, TestRunner};
 
 /// One damage.
 #[derive(Debug, Clone)]
@@ -65,8 +68,39 @@ fn damage() -> impl Strategy<Value = Damage> {
     ]
 }
 
+/// Hands damaged texts to a check that panics where something is wrong: so many, or for as long as `HEADWATER_FUZZ_SECONDS`
+/// says. A text that fails is shrunk to few damages and printed.
+#[allow(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test may be told how long it goes on, and tells what it has done"
+)]
+pub(crate) fn fuzz(corpus: Vec<Vec<u8>>, words: &'static [&'static str], cases: u32, check: impl Fn(&[u8])) {
+    let seconds = std::env::var("HEADWATER_FUZZ_SECONDS").ok().and_then(|text| text.trim().parse().ok());
+    let began = Instant::now();
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    let (texts, mut tried) = (damaged(corpus, words), 0);
+    loop {
+        let ended = TestRunner::new(config.clone()).run(&texts, |bytes| {
+            check(&bytes);
+            Ok(())
+        });
+        match ended {
+            Ok(()) => tried += cases,
+            Err(TestError::Fail(why, bytes)) => {
+                panic!("{why}\nfor {:?}\nor {bytes:?}", String::from_utf8_lossy(&bytes))
+            }
+            Err(TestError::Abort(why)) => panic!("{why}"),
+        }
+        if seconds.is_none_or(|seconds| began.elapsed() > Duration::from_secs(seconds)) {
+            eprintln!("{tried} texts in {:?}", began.elapsed());
+            return;
+        }
+    }
+}
+
 /// A text of a corpus with one to five damages; `words` are what its reader knows.
-pub(crate) fn damaged(corpus: Vec<Vec<u8>>, words: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
+fn damaged(corpus: Vec<Vec<u8>>, words: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
     (any::<Index>(), prop::collection::vec(damage(), 1..6)).prop_map(move |(which, damages)| {
         let mut bytes = corpus[which.index(corpus.len())].clone();
         damages.iter().for_each(|damage| damage.done_to(&mut bytes, &corpus, words));
