@@ -8,7 +8,6 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use chrono::{DateTime, Duration, Utc};
-use deltalake::datafusion::prelude::SessionContext;
 use futures::TryStreamExt;
 use headwater_core::diagnostic::SourceFile;
 use headwater_core::model::Pipeline;
@@ -124,7 +123,7 @@ pub(crate) async fn contents(lake: &Lake) -> BTreeMap<String, Vec<String>> {
 /// The rows of a table as text, in a fixed order; none if there is no table.
 pub(crate) async fn rows(lake: &Lake, name: &DatasetName) -> Vec<String> {
     let Some(table) = lake.table(name).await.unwrap() else { return Vec::new() };
-    let frame = SessionContext::new().read_table(table.provider().await.unwrap()).unwrap();
+    let frame = lake.engine().session().read_table(table.provider().await.unwrap()).unwrap();
     let batches = frame.collect().await.unwrap();
     let mut rows: Vec<String> = batches.iter().flat_map(rows_of).collect();
     rows.sort_unstable();
@@ -133,9 +132,14 @@ pub(crate) async fn rows(lake: &Lake, name: &DatasetName) -> Vec<String> {
 
 /// One column of a table as text, in order; `a.b` is a field.
 pub(crate) async fn values(lake: &Lake, name: &str, column: &str) -> Vec<String> {
+    column_of(&rows(lake, &DatasetName::new(name)).await, column)
+}
+
+/// One column of rows as text, in order; `~` where it is NULL.
+pub(crate) fn column_of(rows: &[String], column: &str) -> Vec<String> {
     let mark = format!("{column}=");
-    let found = rows(lake, &DatasetName::new(name)).await.into_iter();
-    let mut values: Vec<_> = found
+    let mut values: Vec<_> = rows
+        .iter()
         .map(|row| {
             let value = row.split(" | ").find_map(|part| part.strip_prefix(&mark));
             value.unwrap_or("~").to_owned()

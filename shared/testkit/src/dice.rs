@@ -1,5 +1,7 @@
 //! Chance by a seed: the same rolls for the same seed.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 /// Rolls numbers (SplitMix64).
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Dice(u64);
@@ -7,6 +9,13 @@ pub(crate) struct Dice(u64);
 impl Dice {
     pub(crate) const fn new(seed: u64) -> Self {
         Self(seed)
+    }
+
+    /// Dice of their own for something that has a name.
+    pub(crate) fn of(seed: u64, name: &impl Hash) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (seed, name).hash(&mut hasher);
+        Self(hasher.finish())
     }
 
     /// The next number.

@@ -165,7 +165,8 @@ impl Point<'_> {
 }
 
 /// What an object is called: the same in each run, whatever its file is called.
-fn place(location: &str) -> String {
+#[must_use]
+pub fn place(location: &str) -> String {
     let (folder, file) = location.rsplit_once('/').unwrap_or(("", location));
     let file = match file.rsplit_once('.') {
         Some((stem, ending)) if folder.ends_with("_delta_log") => {

@@ -1,7 +1,8 @@
 //! A store in bad weather: a share of all that is asked of it is refused, timed out, slow, old or cut short.
 //!
 //! What a client of a cloud would try again a few times comes through to the caller at once, so a storm here is a
-//! harder one there. A seed says whom it hits.
+//! harder one there. A seed says whom it hits, by the operation's name and how often it was asked for, so that the same are
+//! hit in whatever order they come.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,6 +19,7 @@ use object_store::{
 };
 
 use crate::dice::Dice;
+use crate::points::place;
 
 /// What happens to those that are hit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,49 +47,78 @@ pub enum Weather {
 pub struct WeatherStore {
     inner: Arc<dyn ObjectStore>,
     weather: Weather,
-    per_mille: u64,
-    state: Arc<Mutex<State>>,
+    share: Share,
+    lists: Arc<Mutex<BTreeMap<String, Vec<ObjectMeta>>>>,
 }
 
-#[derive(Debug)]
-struct State {
-    dice: Dice,
+/// A share of operations, by a seed. Clones count together.
+#[derive(Debug, Clone)]
+pub struct Share {
+    seed: u64,
+    per_mille: u64,
+    asked: Arc<Mutex<Asked>>,
+}
+
+#[derive(Debug, Default)]
+struct Asked {
+    times: BTreeMap<String, u64>,
     hits: u64,
-    lists: BTreeMap<String, Vec<ObjectMeta>>,
+}
+
+impl Share {
+    /// So many of a thousand.
+    #[must_use]
+    pub fn new(seed: u64, per_mille: u64) -> Self {
+        Self { seed, per_mille, asked: Arc::default() }
+    }
+
+    /// Whether what is asked now is one of them.
+    #[must_use]
+    pub fn takes(&self, verb: &str, location: &str) -> bool {
+        if self.per_mille == 0 {
+            return false;
+        }
+        let name = format!("{verb} {}", place(location));
+        let mut asked = locked(&self.asked);
+        let times = asked.times.entry(name.clone()).or_default();
+        *times += 1;
+        let is_hit = Dice::of(self.seed, &(name, *times)).roll() % 1_000 < self.per_mille;
+        asked.hits += u64::from(is_hit);
+        is_hit
+    }
+
+    /// How many it took.
+    #[must_use]
+    pub fn hits(&self) -> u64 {
+        locked(&self.asked).hits
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl WeatherStore {
     /// A store that is hit in this share of what is asked of it.
     #[must_use]
     pub fn new(inner: Arc<dyn ObjectStore>, weather: Weather, (seed, per_mille): (u64, u64)) -> Self {
-        let state = State { dice: Dice::new(seed), hits: 0, lists: BTreeMap::new() };
-        Self { inner, weather, per_mille, state: Arc::new(Mutex::new(state)) }
+        Self { inner, weather, share: Share::new(seed, per_mille), lists: Arc::default() }
     }
 
     /// How often it was hit.
     #[must_use]
     pub fn hits(&self) -> u64 {
-        self.state().hits
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.share.hits()
     }
 
     /// The weather, if it hits what is asked now and can.
-    fn hit(&self, affected: &[Weather]) -> Option<Weather> {
-        if !affected.contains(&self.weather) {
-            return None;
-        }
-        let mut state = self.state();
-        let is_hit = state.dice.roll() % 1_000 < self.per_mille;
-        state.hits += u64::from(is_hit);
-        is_hit.then_some(self.weather)
+    fn hit(&self, affected: &[Weather], verb: &str, location: &str) -> Option<Weather> {
+        (affected.contains(&self.weather) && self.share.takes(verb, location)).then_some(self.weather)
     }
 
     /// What comes before an operation.
-    async fn before(&self, location: &str) -> Result<Outlook> {
-        match self.hit(&ANY) {
+    async fn before(&self, verb: &str, location: &str) -> Result<Outlook> {
+        match self.hit(&ANY, verb, location) {
             Some(Weather::SlowDown) => Err(failed("503 Slow Down", location)),
             Some(Weather::TooMany) => Err(failed("429 Too Many Requests", location)),
             Some(Weather::TimedOutBefore) => Err(failed("operation timed out", location)),
@@ -102,10 +133,10 @@ impl WeatherStore {
 
     async fn list_all(&self, prefix: Option<&Path>) -> Result<Vec<ObjectMeta>> {
         let name = prefix.map_or_else(String::new, ToString::to_string);
-        self.before(&name).await?.answer(&name, ())?;
+        self.before("list", &name).await?.answer(&name, ())?;
         let found: Vec<ObjectMeta> = self.inner.list(prefix).try_collect().await?;
-        let old = self.state().lists.insert(name, found.clone());
-        match self.hit(&[Weather::StaleList]) {
+        let old = locked(&self.lists).insert(name.clone(), found.clone());
+        match self.hit(&[Weather::StaleList], "stale", &name) {
             Some(_) => Ok(old.unwrap_or(found)),
             None => Ok(found),
         }
@@ -148,7 +179,7 @@ impl fmt::Display for WeatherStore {
 #[async_trait]
 impl ObjectStore for WeatherStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        let outlook = self.before(location.as_ref()).await?;
+        let outlook = self.before("put", location.as_ref()).await?;
         let put = self.inner.put_opts(location, payload, options).await?;
         outlook.answer(location.as_ref(), put)
     }
@@ -158,16 +189,16 @@ impl ObjectStore for WeatherStore {
         location: &Path,
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        let outlook = self.before(location.as_ref()).await?;
+        let outlook = self.before("begin", location.as_ref()).await?;
         let upload = self.inner.put_multipart_opts(location, options).await?;
         outlook.answer(location.as_ref(), upload)
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let outlook = self.before(location.as_ref()).await?;
         let is_head = options.head;
+        let outlook = self.before(if is_head { "head" } else { "get" }, location.as_ref()).await?;
         let got = self.inner.get_opts(location, options).await?;
-        if is_head || self.hit(&[Weather::CutBody]).is_none() {
+        if is_head || self.hit(&[Weather::CutBody], "body", location.as_ref()).is_none() {
             return outlook.answer(location.as_ref(), got);
         }
         let (meta, range, attributes) = (got.meta.clone(), got.range.clone(), got.attributes.clone());
@@ -188,7 +219,8 @@ impl ObjectStore for WeatherStore {
                 Ok(found) => found.into_iter().map(Ok).collect(),
                 Err(error) => vec![Err(error)],
             };
-            if store.hit(&[Weather::PartialList]).is_some() {
+            let name = prefix.map_or_else(String::new, |prefix| prefix.to_string());
+            if store.hit(&[Weather::PartialList], "broken", &name).is_some() {
                 found.truncate(found.len() / 2);
                 found.push(Err(failed("the list broke off", "")));
             }
@@ -199,13 +231,13 @@ impl ObjectStore for WeatherStore {
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         let name = prefix.map_or_else(String::new, ToString::to_string);
-        let outlook = self.before(&name).await?;
+        let outlook = self.before("list", &name).await?;
         let found = self.inner.list_with_delimiter(prefix).await?;
         outlook.answer(&name, found)
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        let outlook = self.before(to.as_ref()).await?;
+        let outlook = self.before("copy", to.as_ref()).await?;
         self.inner.copy_opts(from, to, options).await?;
         outlook.answer(to.as_ref(), ())
     }

@@ -1,4 +1,4 @@
-//! The store as one process sees it: each write waits for its turn.
+//! The store as one process sees it: each write waits for its turn, and so do slow reads; and the weather is bad now and then.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use headwater_testkit::points::place;
+use headwater_testkit::weather::{Share, Weather, WeatherStore};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
@@ -15,7 +17,7 @@ use object_store::{
 };
 use tokio::sync::Notify;
 
-use super::turns::{Fate, Turns};
+use super::turns::{Fate, Step, Turns};
 
 /// A write that comes late.
 type Ghost = (Path, PutPayload, PutOptions);
@@ -38,10 +40,41 @@ impl Ghosts {
     }
 }
 
+/// What hits a share of all that processes ask of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Storm {
+    pub(super) weather: Weather,
+    /// Of a thousand operations so many are hit.
+    pub(super) per_mille: u64,
+}
+
+/// Storms, the plainest first.
+const STORMS: [Weather; 8] = [
+    Weather::SlowDown,
+    Weather::TooMany,
+    Weather::TimedOutBefore,
+    Weather::TimedOutAfter,
+    Weather::Slow,
+    Weather::StaleList,
+    Weather::PartialList,
+    Weather::CutBody,
+];
+
+impl Storm {
+    /// By two draws, below 16 and below 3: fair weather in half of all runs.
+    pub(super) fn of(weather: usize, strength: usize) -> Option<Self> {
+        let weather = *STORMS.get(weather.checked_sub(16 - STORMS.len())?)?;
+        let per_mille = [10, 100, 500][strength.min(2)];
+        Some(Self { weather, per_mille })
+    }
+}
+
 /// A process's view of the store. Once the process is dead, nothing that it left running does anything.
 #[derive(Debug, Clone)]
 pub(super) struct View {
-    inner: InMemory,
+    inner: WeatherStore,
+    /// Reads whose answers are slow.
+    slow: Share,
     actor: usize,
     turns: Arc<Turns>,
     ghosts: Ghosts,
@@ -50,8 +83,36 @@ pub(super) struct View {
 }
 
 impl View {
-    pub(super) fn new(inner: InMemory, actor: usize, turns: Arc<Turns>, ghosts: Ghosts) -> Self {
-        Self { inner, actor, turns, ghosts, dead: Arc::default(), death: Arc::default() }
+    /// Of a process; `life` tells its processes apart, each of which the weather hits elsewhere.
+    pub(super) fn new(
+        inner: &InMemory,
+        (actor, life): (usize, u64),
+        (turns, ghosts): (Arc<Turns>, Ghosts),
+        storm: Option<Storm>,
+    ) -> Self {
+        let seed = actor as u64 * 1_000 + life;
+        let (is_slow, storm) = match storm {
+            Some(Storm { weather: Weather::Slow, per_mille }) => (per_mille, None),
+            storm => (0, storm),
+        };
+        let Storm { weather, per_mille } = storm.unwrap_or(Storm { weather: Weather::SlowDown, per_mille: 0 });
+        let inner = WeatherStore::new(Arc::new(inner.clone()), weather, (seed, per_mille));
+        let slow = Share::new(seed, is_slow);
+        Self { inner, slow, actor, turns, ghosts, dead: Arc::default(), death: Arc::default() }
+    }
+
+    /// How often the weather has hit.
+    pub(super) fn hits(&self) -> u64 {
+        self.inner.hits() + self.slow.hits()
+    }
+
+    /// A read whose answer is slow: others go on meanwhile.
+    async fn slow(&self, verb: &str, location: &str) -> Result<()> {
+        self.alive()?;
+        if self.slow.takes(verb, location) {
+            self.turns.wait(self.actor, Step::Reads(format!("{verb} {}", place(location)))).await;
+        }
+        self.alive()
     }
 
     /// Ends when the process dies.
@@ -73,15 +134,6 @@ fn failed(why: &str) -> Error {
     Error::Generic { store: "simulation", source: why.into() }
 }
 
-/// What a write is called in the story: the same each time, whatever its file is called.
-fn name(location: &Path) -> String {
-    let path = location.as_ref();
-    match (path.ends_with(".parquet"), path.rsplit_once('/')) {
-        (true, Some((folder, _))) => format!("{folder}/*.parquet"),
-        _ => path.to_owned(),
-    }
-}
-
 /// Checkpoints are written by the log's library on a thread of its own; they change no row.
 fn takes_turns(location: &Path) -> bool {
     let path = location.as_ref();
@@ -99,7 +151,7 @@ impl ObjectStore for View {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         self.alive()?;
         let fate = match takes_turns(location) {
-            true => self.turns.wait(self.actor, name(location)).await,
+            true => self.turns.wait(self.actor, Step::Writes(place(location.as_ref()))).await,
             false => Fate::Goes,
         };
         self.alive()?;
@@ -128,7 +180,7 @@ impl ObjectStore for View {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.alive()?;
+        self.slow(if options.head { "head" } else { "get" }, location.as_ref()).await?;
         self.inner.get_opts(location, options).await
     }
 
@@ -140,14 +192,18 @@ impl ObjectStore for View {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        match self.alive() {
-            Ok(()) => self.inner.list(prefix),
-            Err(error) => futures::stream::once(std::future::ready(Err(error))).boxed(),
-        }
+        let (view, prefix) = (self.clone(), prefix.cloned());
+        let listed = async move {
+            match view.slow("list", prefix.as_ref().map_or("", AsRef::as_ref)).await {
+                Ok(()) => view.inner.list(prefix.as_ref()),
+                Err(error) => futures::stream::once(std::future::ready(Err(error))).boxed(),
+            }
+        };
+        futures::stream::once(listed).flatten().boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.alive()?;
+        self.slow("list", prefix.map_or("", AsRef::as_ref)).await?;
         self.inner.list_with_delimiter(prefix).await
     }
 

@@ -1,11 +1,12 @@
 //! Whose turn it is.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 use tokio::sync::{Notify, oneshot};
+
+use super::chance::Chance;
 
 /// What becomes of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,30 +36,56 @@ impl Fate {
             Self::Dead => "dead",
         }
     }
+
+    /// Mostly the plainest.
+    fn drawn(chance: &mut Chance) -> Self {
+        match chance.draw(100) {
+            0..78 => Self::Goes,
+            78..82 => Self::Refused,
+            82..88 => Self::Lost,
+            88..92 => Self::Late,
+            92..96 => Self::Dies,
+            _ => Self::Dead,
+        }
+    }
+}
+
+/// What waits for a turn.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Step {
+    /// A process begins something.
+    Wakes,
+    /// It has asked for something, and the answer is slow.
+    Reads(String),
+    /// It is about to write something.
+    Writes(String),
 }
 
 /// A process that waits for its turn, with all that it is about to do.
 #[derive(Debug, Default)]
 struct Actor {
-    waits: Vec<(String, oneshot::Sender<Fate>)>,
+    waits: Vec<(Step, oneshot::Sender<Fate>)>,
     is_done: bool,
 }
 
 #[derive(Debug)]
 struct Inner {
     actors: Vec<Actor>,
-    chance: StdRng,
+    chance: Chance,
     story: Vec<String>,
 }
 
-/// The seed's decisions, and what they were.
+/// Decisions by chance, and what they were.
 #[derive(Debug)]
 pub(super) struct Turns {
     inner: Mutex<Inner>,
     changed: Notify,
+    /// Whether somebody waits for the runtime to have nothing to do.
+    asks_for_rest: AtomicBool,
+    rest: Notify,
 }
 
-/// What the seed chose to happen next.
+/// What was chosen to happen next.
 pub(super) enum Next {
     /// A process went on.
     Went,
@@ -69,16 +96,21 @@ pub(super) enum Next {
 }
 
 impl Turns {
-    pub(super) fn new(seed: u64, actors: usize) -> Self {
+    pub(super) fn new(chance: Chance, actors: usize) -> Self {
         let actors = (0..actors).map(|_| Actor::default()).collect();
-        let inner = Inner { actors, chance: StdRng::seed_from_u64(seed), story: Vec::new() };
-        Self { inner: Mutex::new(inner), changed: Notify::new() }
+        let inner = Inner { actors, chance, story: Vec::new() };
+        Self {
+            inner: Mutex::new(inner),
+            changed: Notify::new(),
+            asks_for_rest: AtomicBool::new(false),
+            rest: Notify::new(),
+        }
     }
 
     /// Waits until it is this process's turn, and says what becomes of what it is about to do.
-    pub(super) async fn wait(&self, actor: usize, what: String) -> Fate {
+    pub(super) async fn wait(&self, actor: usize, step: Step) -> Fate {
         let (sender, fate) = oneshot::channel();
-        self.lock().actors[actor].waits.push((what, sender));
+        self.lock().actors[actor].waits.push((step, sender));
         self.changed.notify_one();
         fate.await.unwrap_or(Fate::Dies)
     }
@@ -89,9 +121,13 @@ impl Turns {
         self.changed.notify_one();
     }
 
-    /// A number below `below`, by the seed.
+    /// A number below `below`.
     pub(super) fn draw(&self, below: usize) -> usize {
-        self.lock().chance.random_range(0..below)
+        self.lock().chance.draw(below)
+    }
+
+    pub(super) fn drawn(&self) -> Vec<usize> {
+        self.lock().chance.drawn()
     }
 
     pub(super) fn note(&self, line: String) {
@@ -102,26 +138,43 @@ impl Turns {
         self.lock().story.clone()
     }
 
+    /// Says that the runtime has nothing to do but to wait.
+    pub(super) fn rests(&self) {
+        if self.asks_for_rest.swap(false, Ordering::SeqCst) {
+            self.rest.notify_one();
+        }
+    }
+
     /// Waits until all processes wait or are done, and lets one of them go on.
     pub(super) async fn next(&self, has_ghosts: bool) -> Next {
         while !self.lock().actors.iter().all(|actor| actor.is_done || !actor.waits.is_empty()) {
             let changed = tokio::time::timeout(Duration::from_secs(120), self.changed.notified()).await;
             assert!(changed.is_ok(), "a process neither writes nor ends");
         }
+        // What a process does beside what it waits for, it does now, however long that takes.
+        self.asks_for_rest.store(true, Ordering::SeqCst);
+        self.rest.notified().await;
         let mut inner = self.lock();
         let waiting: Vec<usize> = (0..inner.actors.len()).filter(|at| !inner.actors[*at].waits.is_empty()).collect();
         if waiting.is_empty() {
             return Next::End;
         }
-        if has_ghosts && inner.chance.random_ratio(1, 4) {
+        if has_ghosts && inner.chance.draw(4) == 3 {
             return Next::Ghost;
         }
-        let at = waiting[inner.chance.random_range(0..waiting.len())];
+        let at = waiting[inner.chance.draw(waiting.len())];
         let mut waits = std::mem::take(&mut inner.actors[at].waits);
         waits.sort_by(|(a, _), (b, _)| a.cmp(b));
-        for (what, sender) in waits {
-            let fate = if what == "wakes" { Fate::Goes } else { fate(&mut inner.chance) };
-            inner.story.push(format!("{} {at} {what}", fate.word()));
+        for (step, sender) in waits {
+            let (fate, line) = match step {
+                Step::Wakes => (Fate::Goes, format!("wakes {at}")),
+                Step::Reads(what) => (Fate::Goes, format!("slow {at} {what}")),
+                Step::Writes(what) => {
+                    let fate = Fate::drawn(&mut inner.chance);
+                    (fate, format!("{} {at} {what}", fate.word()))
+                }
+            };
+            inner.story.push(line);
             let _ = sender.send(fate);
         }
         Next::Went
@@ -129,16 +182,5 @@ impl Turns {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn fate(chance: &mut StdRng) -> Fate {
-    match chance.random_range(0..100) {
-        0..4 => Fate::Refused,
-        4..10 => Fate::Lost,
-        10..14 => Fate::Late,
-        14..18 => Fate::Dies,
-        18..22 => Fate::Dead,
-        _ => Fate::Goes,
     }
 }

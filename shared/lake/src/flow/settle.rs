@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 
 use headwater_core::commit::{Expected, Fence};
+use headwater_core::invariants::adds_up;
 use headwater_core::name::DatasetName;
 use headwater_core::report::{FlowReport, Outcome};
 
@@ -88,6 +89,7 @@ impl FlowRun<'_> {
     /// progress.
     pub(super) async fn settle(&self, pinned: &Pinned, plan: &Plan, batch: Batch) -> Result<Option<FlowReport>> {
         let Batch { identity, produced, mut report, txns, joined, watermark, mut replaces, merge } = batch;
+        debug_assert!(report.changes.is_some() || adds_up(report.rows).is_ok(), "rows get lost: {report:?}");
         let name = &self.flow.target;
         let whole = |table: Option<&Table>| match table.filter(|_| replaces.is_some()) {
             Some(table) => table.files().map(Some),
