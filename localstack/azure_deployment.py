@@ -75,10 +75,12 @@ def unpack(azure, package, program, settings):
     link(app / "headwater", program)
     hubs, connections = {}, {}
     for file in sorted(app.glob("bronze-events*/function.json")):
-        binding = json.loads(file.read_text())["bindings"][0]
+        document = json.loads(file.read_text())
+        binding = document["bindings"][0]
         if binding["type"] == "eventHubTrigger":
             connections[binding["connection"]] = azure.event_hubs
-            hubs[source(binding)] = binding["eventHubName"]
+            names = [variable(name) for name in document.get("sources", [])] or [source(binding)]
+            hubs.update((name, binding["eventHubName"]) for name in names)
     values = {
         **azure.variables,
         **reading(azure, hubs),
@@ -92,7 +94,12 @@ def unpack(azure, package, program, settings):
 
 def source(binding):
     """Which a function lands, as settings name it: the template's hubs have the names of their sources."""
-    return binding["connection"].removeprefix("HEADWATER_EVENT_HUBS").removeprefix("_") or re.sub("[^A-Z0-9]+", "_", binding["eventHubName"].upper()).strip("_")
+    return binding["connection"].removeprefix("HEADWATER_EVENT_HUBS").removeprefix("_") or variable(binding["eventHubName"])
+
+
+def variable(source):
+    """A source's name, in the names of variables."""
+    return re.sub("[^A-Z0-9]+", "_", source.upper()).strip("_")
 
 
 def reading(azure, hubs):
@@ -134,7 +141,7 @@ def described(azure, project, hubs):
     """What is there, and what to type next."""
     variables = {**azure.variables, **reading(azure, hubs)}
     exports = " \\\n         ".join(f"{name}='{value}'" for name, value in variables.items())
-    events = "".join(f"events   hub {hub}\n" for hub in hubs.values())
+    events = "".join(f"events   hub {hub}\n" for hub in dict.fromkeys(hubs.values()))
     return f"""
 lake     az://lake/
 landing  az://landing/

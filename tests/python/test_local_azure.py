@@ -65,6 +65,21 @@ def test_events_and_files_pass_to_gold_and_are_looked_at(cloud, shop):  # noqa: 
         assert json.loads(shown) == [{"orders": 400}]
 
 
+def test_a_trigger_wakes_all_sources_of_its_hub(cloud, shop):  # noqa: F811
+    """Two sources of one hub, and one of another; no sweep helps."""
+    hubs = {"orders": "orders", "same": "orders", "returns": "returns"}
+    sources = "".join(f"  {name}: {{eventhubs: 'eventhubs://mine/{hub}'}}\n" for name, hub in hubs.items())
+    (shop / "pipeline.yml").write_text(f"name: shop\nstorage: lake\nsources:\n{sources}")
+    (shop / "shop.sql").write_text("".join(
+        f"CREATE STREAMING TABLE {name}_raw AS SELECT id FROM STREAM read_events('{name}', format => 'json', schema => 'id BIGINT');\n"
+        for name in hubs))
+    cloud.run("deploy", shop, "--setting", "HEADWATER_SWEEP_SCHEDULE=0 0 0 1 1 *")
+    cloud.send("orders", 1, orders(0, 50))
+    cloud.send("returns", 2, orders(50, 50))
+    for name, first in (("orders", 0), ("same", 0), ("returns", 50)):
+        cloud.await_rows(f"bronze/{name}_raw", list(range(first, first + 50)), lambda row: row["id"])
+
+
 def test_what_runs_is_changed_by_deploying_again(cloud, shop):  # noqa: F811
     before = cloud.status()
     assert (before["state"], "bronze-events" in before["functions"]) == ("Running", True)

@@ -84,6 +84,7 @@ def test_sources_of_one_hub_have_one_function(shop):  # noqa: F811
     assert functions == {"bronze-events-orders", "bronze-events-refunds", "bronze-events-swaps", "bronze-events-sweep"}
     bindings = [json.loads(files[f"bronze-events-{name}/function.json"][1])["bindings"][0] for name in ("refunds", "swaps")]
     assert [binding["connection"] for binding in bindings] == ["HEADWATER_EVENT_HUBS_REFUNDS", "HEADWATER_EVENT_HUBS_SWAPS"]
+    assert json.loads(files["bronze-events-refunds/function.json"][1])["sources"] == ["refunds", "returns"]
 
 
 @pytest.mark.parametrize("name", ["my orders", "-orders", "orders/2", "o" * 51, "sweep"])

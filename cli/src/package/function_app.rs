@@ -4,11 +4,12 @@
 //! the template makes for a source, by the source's name, or the one that the project binds the source to, and maybe others with it. All others are
 //! the same for each pipeline, since their triggers are.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use headwater_core::hub::HubAddress;
 use headwater_core::model::{EventSource, Pipeline, RelationSource};
 use headwater_core::project::variable_name;
+use serde_json::json;
 
 use crate::failure::{Failure, Result};
 use crate::package::archive::Entry;
@@ -59,7 +60,8 @@ pub(crate) fn app_entries(pipeline: &Pipeline) -> Result<Vec<Entry>> {
     }
     sources.iter().try_for_each(|source| check(source))?;
     let hubs = hubs(pipeline, &sources);
-    for source in &hubs {
+    for readers in &hubs {
+        let Some(source) = readers.first() else { continue };
         let function = if hubs.len() == 1 { EVENTS.to_owned() } else { format!("{EVENTS}-{source}") };
         let binding = match own_hub(pipeline, source) {
             None => BINDING_OF_EVENTS.replace(HUB, source),
@@ -69,17 +71,27 @@ pub(crate) fn app_entries(pipeline: &Pipeline) -> Result<Vec<Entry>> {
                 binding.replace(&format!("\"{CONNECTION}\""), &format!("\"{connection}\""))
             }
         };
+        let binding = match readers.len() {
+            1 => binding,
+            // For whoever binds them elsewhere; the host passes over it.
+            _ => binding.replacen('{', &format!("{{\n  \"sources\": {},", json!(readers)), 1),
+        };
         entries.push(Entry::text(format!("{function}/function.json"), binding.into_bytes()));
     }
     Ok(entries)
 }
 
-/// The first source of each hub. Two functions with the same consumer group would take each other's partitions.
-fn hubs<'a>(pipeline: &Pipeline, sources: &BTreeSet<&'a str>) -> Vec<&'a str> {
-    let place =
-        |source: &str| own_hub(pipeline, source).map(|own| (own.namespace.to_lowercase(), own.hub.to_lowercase()));
-    let mut seen = BTreeSet::new();
-    sources.iter().copied().filter(|source| place(source).is_none_or(|place| seen.insert(place))).collect()
+/// The sources of each hub. Two functions with the same consumer group would take each other's partitions.
+fn hubs<'a>(pipeline: &Pipeline, sources: &BTreeSet<&'a str>) -> Vec<Vec<&'a str>> {
+    let mut hubs: BTreeMap<(String, String), Vec<&str>> = BTreeMap::new();
+    for source in sources {
+        let place = match own_hub(pipeline, source) {
+            Some(own) => (own.namespace.to_lowercase(), own.hub.to_lowercase()),
+            None => (String::new(), (*source).to_owned()),
+        };
+        hubs.entry(place).or_default().push(source);
+    }
+    hubs.into_values().collect()
 }
 
 /// The hub that the project binds a source to.
