@@ -1,8 +1,10 @@
-"""Times changes of few rows of a large table (AUTO CDC, SCD type 1) beside delta-rs's MERGE.
+"""Times changes of few rows of a large table (AUTO CDC, SCD types 1 and 2) beside delta-rs's MERGE.
 
-The table is filled by Headwater; the peer gets a copy of it, file by file. In each round both get the same changes: 80% updates, 10%
-inserts, 10% deletes, of keys that lie together or anywhere. What is timed is the process, from its start to its exit; the changes are
-landed before. After each round the two tables must hold the same.
+The tables are filled by Headwater once and then linked, file by file, for each way that keys may lie; the peer gets a copy of the
+one with the last states. In each round all get the same changes: 80% updates, 10% inserts, 10% deletes, of keys that lie together or
+anywhere. What is timed is the process, from its start to its exit, with the peak of its own memory; the changes are landed before. After each
+round Headwater's table, its history's open states, and the peer's table must hold the same rows. A table of a tenth of the rows tells whether time follows
+the table or the changes.
 
     python3 benches/cdc.py --rows 10000000 --changes 10000 --rounds 3
 """
@@ -14,54 +16,57 @@ import shutil
 import statistics
 import subprocess
 import sys
+import threading
+import time
 from collections import defaultdict
 from pathlib import Path
 
-import numpy
-import pyarrow
-import pyarrow.csv
-import pyarrow.parquet
+import polars
 from deltalake import DeltaTable, QueryBuilder
 
-from run import CACHE, TARGET, timed
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", CACHE / "headwater-target"))
+BINARY = Path(os.environ.get("HEADWATER_BIN", TARGET / "release/headwater"))
 
-HISTORY = "STORED AS SCD TYPE 2"
-SCHEMA = "id BIGINT, name STRING, amount DOUBLE, updated TIMESTAMP, op STRING, seq BIGINT"
-KEPT = ("id", "name", "amount", "updated")
+PROJECT = "name: bench\nstorage: lake\nmax_batch_bytes: 8MiB\nlibraries:\n  - glob: {include: t.sql}\n"
 SQL = """
-CREATE STREAMING TABLE raw AS SELECT * FROM STREAM read_files('in', format => 'csv', header => true, schema => '{schema}');
+CREATE STREAMING TABLE raw AS SELECT * FROM STREAM read_files('in', format => 'parquet');
 CREATE STREAMING TABLE t;
-CREATE FLOW changes AS AUTO CDC INTO t FROM STREAM raw KEYS (id) APPLY AS DELETE WHEN op = 'D' SEQUENCE BY seq
-  COLUMNS (id, name, amount, updated) {history};
+CREATE FLOW states AS AUTO CDC INTO t FROM STREAM raw KEYS (id) APPLY AS DELETE WHEN op = 'D' SEQUENCE BY seq
+  COLUMNS (id, name, amount, updated);
+CREATE STREAMING TABLE h;
+CREATE FLOW history AS AUTO CDC INTO h FROM STREAM raw KEYS (id) APPLY AS DELETE WHEN op = 'D' SEQUENCE BY seq
+  COLUMNS (id, name, amount, updated) STORED AS SCD TYPE 2;
 """
-CHUNK = 500_000
+CHUNK = 250_000
 
 PEER = """
 import sys
-import pyarrow.parquet
+import polars
 from deltalake import DeltaTable
-changes = pyarrow.parquet.read_table(sys.argv[2])
+changes = polars.read_parquet(sys.argv[2]).to_arrow()
 merge = DeltaTable(sys.argv[1]).merge(changes, "t.id = s.id", source_alias="s", target_alias="t")
 columns = {name: f"s.{name}" for name in ("id", "name", "amount", "updated")}
 merge = merge.when_matched_delete(predicate="s.op = 'D'").when_matched_update(columns, predicate="s.op <> 'D'")
 print(merge.when_not_matched_insert(columns, predicate="s.op <> 'D'").execute())
 """
 
+OWN, HISTORY, MERGE = "Headwater, SCD type 1", "Headwater, SCD type 2", "delta-rs MERGE"
+
 
 def rows(ids, op, seq):
-    """Rows of these ids as they are after change number `seq`."""
-    ids = numpy.asarray(ids, dtype="int64")
-    mixed = (ids * 2654435761 + seq * 97) % (1 << 32)
-    updated = (numpy.datetime64("2026-01-01T00:00:00", "us") + (mixed % 31_536_000).astype("timedelta64[s]")).astype("datetime64[us]")
-    columns = {
-        "id": ids,
-        "name": pyarrow.array([f"{value:08x}-{number:x}" for value, number in zip(mixed.tolist(), ids.tolist())]),
-        "amount": (mixed % 100_000) / 100,
-        "updated": pyarrow.array(updated, pyarrow.timestamp("us", "UTC")),
-        "op": pyarrow.array([op] * len(ids) if isinstance(op, str) else op),
-        "seq": numpy.full(len(ids), seq, dtype="int64"),
-    }
-    return pyarrow.table(columns)
+    """Rows of these ids as they are after change number `seq`; `op` is one for all, or one for each."""
+    mixed = (polars.col("id") * 2654435761 + seq * 97) % (1 << 32)
+    table = polars.DataFrame({"id": ids}, schema={"id": polars.Int64})
+    table = table.with_columns(op=polars.lit(op) if isinstance(op, str) else polars.Series(op, dtype=polars.String))
+    return table.select(
+        "id",
+        name=polars.format("{}-{}", mixed, polars.col("id")),
+        amount=(mixed % 100_000) / 100,
+        updated=(1_767_225_600_000_000 + mixed % 31_536_000 * 1_000_000).cast(polars.Datetime("us", "UTC")),
+        op="op",
+        seq=polars.lit(seq, polars.Int64),
+    )
 
 
 def run(command, folder, *arguments):
@@ -70,17 +75,31 @@ def run(command, folder, *arguments):
         sys.exit(f"headwater {' '.join(arguments)}: {done.stdout}{done.stderr}")
 
 
-def filled(command, folder, count, history):
-    """A project whose table has so many rows, and ids as large."""
+def filled(command, folder, count):
+    """A project whose tables have so many rows, and ids as large."""
+    start = time.perf_counter()
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "in").mkdir(parents=True)
-    (folder / "pipeline.yml").write_text("name: bench\nstorage: lake\nlibraries:\n  - glob: {include: t.sql}\n")
-    (folder / "t.sql").write_text(SQL.format(schema=SCHEMA, history=history))
-    for start in range(0, count, CHUNK):
-        table = rows(range(start, min(start + CHUNK, count)), "I", 0)
-        pyarrow.csv.write_csv(table, folder / f"in/base-{start:012}.csv")
+    (folder / "pipeline.yml").write_text(PROJECT)
+    (folder / "t.sql").write_text(SQL)
+    for first in range(0, count, CHUNK):
+        ids = polars.int_range(first, min(first + CHUNK, count), eager=True)
+        rows(ids, "I", 0).write_parquet(folder / f"in/base-{first:012}.parquet")
     run(command, folder, "run", "--quiet")
     run(command, folder, "compact", "--quiet")
+    files = {name: len(DeltaTable(str(folder / f"lake/silver/{name}")).file_uris()) for name in ("t", "t__changes", "h", "h__changes")}
+    print(f"filled {count} rows in {time.perf_counter() - start:.0f} s; files: {files}", file=sys.stderr)
+    return folder
+
+
+def linked(source, folder):
+    """The same tables again, without what they were filled with. Data files are never written twice, so that links do for them."""
+
+    def place(old, new):
+        os.link(old, new) if str(old).endswith(".parquet") else shutil.copy2(old, new)
+
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(source, folder, copy_function=place, ignore=shutil.ignore_patterns("base-*"))
     return folder
 
 
@@ -99,52 +118,88 @@ def changes(dice, number, known, count, shape):
     return rows(ids, ops + ["I"] * inserts, number), known + inserts
 
 
-class Headwater:
-    name = "Headwater"
-
-    def __init__(self, command):
-        self.command = command
-
-    def update(self):
-        return [self.command, "run", "--quiet", "--select", "t"], os.environ
-
-
-class Peer:
-    name = "delta-rs MERGE"
-
-    def __init__(self, table, changes):
-        self.arguments = [str(table), str(changes)]
-
-    def update(self):
-        return [sys.executable, "-c", PEER, *self.arguments], os.environ
+def peak(pid):
+    """The most that a process has held, in MiB; 0 when it is gone."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM:")), 0)
 
 
-def figures(table, history):
-    where = "WHERE `__END_AT` IS NULL" if history else ""
-    query = f"SELECT count(*), sum(id), sum(amount), max(name), min(updated) FROM t {where}".replace("`", '"')
+def timed(command, folder):
+    """Seconds from start to exit, and the peak of the process's memory."""
+    most = [0]
+
+    def watch():
+        while process.returncode is None:
+            most[0] = max(most[0], peak(process.pid))
+            time.sleep(0.01)
+
+    with open(folder / "output.log", "w") as log:
+        start = time.perf_counter()
+        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        _, status = os.waitpid(process.pid, 0)
+        seconds = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        watcher.join()
+    if process.returncode != 0:
+        sys.exit(f"{command} ended with {process.returncode}:\n{(folder / 'output.log').read_text()[-4000:]}")
+    return seconds, most[0]
+
+
+def figures(table, where=""):
+    query = f"SELECT count(*), sum(id), sum(amount), min(name), max(name), min(updated), max(updated), sum(length(name)) FROM t {where}"
     found = QueryBuilder().register("t", DeltaTable(str(table))).execute(query).read_all()
-    return [round(value, 2) if isinstance(value, float) else value for value in pyarrow.table(found).to_pylist()[0].values()]
+    row = polars.DataFrame(found).row(0)
+    return [round(value, 2) if isinstance(value, float) else value for value in row]
 
 
-def compared(command, work, chosen, shape):
-    """Seconds and MiB of each program in each round."""
-    history = HISTORY if chosen.history else ""
-    folder = filled(command, work / "cdc", chosen.rows, history)
-    own, peer = folder / "lake/silver/t", folder / "peer"
-    if not chosen.history:
-        shutil.copytree(own, peer)
-    dice, known = random.Random(5), chosen.rows
+def compared(command, filled_with, count, shape, chosen, only=None):
+    """Name, seconds and MiB of each program in each round."""
+    folder = linked(filled_with, filled_with.parent / "round")
+    peer = linked(folder / "lake/silver/t", folder.parent / "peer")
+    dice, known = random.Random(5), count
     for number in range(1, chosen.rounds + 1):
         table, known = changes(dice, number, known, chosen.changes, shape)
-        pyarrow.csv.write_csv(table, folder / f"in/changes-{number:04}.csv")
-        pyarrow.parquet.write_table(table, folder / "changes.parquet")
+        table.write_parquet(folder / f"in/changes-{number:04}.parquet")
         run(command, folder, "run", "--quiet", "--select", "raw")
-        yield Headwater.name, timed(Headwater(command), folder)
-        if not chosen.history:
-            program = Peer(peer, folder / "changes.parquet")
-            yield program.name, timed(program, folder)
-            if figures(own, "") != figures(peer, ""):
-                sys.exit(f"round {number}: {figures(own, '')} is not {figures(peer, '')}")
+        yield OWN, timed([command, "run", "--quiet", "--select", "t"], folder)
+        if only == OWN:
+            continue
+        yield HISTORY, timed([command, "run", "--quiet", "--select", "h"], folder)
+        table.write_parquet(peer / "changes.parquet")
+        yield MERGE, timed([sys.executable, "-c", PEER, str(peer), str(peer / "changes.parquet")], peer)
+        own, open_states, merged = figures(folder / "lake/silver/t"), figures(folder / "lake/silver/h", 'WHERE "__END_AT" IS NULL'), figures(peer)
+        if not own == open_states == merged:
+            sys.exit(f"round {number}: {own}, {open_states} and {merged} should be the same")
+
+
+def medians(results):
+    measured = defaultdict(list)
+    for name, found in results:
+        print(f"  {name}: {found[0]:.2f} s, {found[1]:.0f} MiB", file=sys.stderr)
+        measured[name].append(found)
+    return {name: tuple(map(statistics.median, zip(*found))) for name, found in measured.items()}
+
+
+def goals(found, small):
+    """What is aimed at, and what it is."""
+    clustered, anywhere = found.get("clustered"), found.get("random")
+    if clustered:
+        yield "clustered: times as fast as the peer, at least 3", clustered[MERGE][0] / clustered[OWN][0], 3, None
+        yield "clustered: part of the peer's memory, at most 0.25", clustered[OWN][1] / clustered[MERGE][1], None, 0.25
+        yield "clustered: SCD type 2 beside type 1, at most 2", clustered[HISTORY][0] / clustered[OWN][0], None, 2
+    if anywhere:
+        yield "random: times as fast as the peer, at least 1", anywhere[MERGE][0] / anywhere[OWN][0], 1, None
+        yield "random: part of the peer's memory, at most 0.25", anywhere[OWN][1] / anywhere[MERGE][1], None, 0.25
+        yield "random: SCD type 2 beside type 1, at most 2", anywhere[HISTORY][0] / anywhere[OWN][0], None, 2
+    if clustered and small:
+        yield "clustered: a tenfold table, at most 1.5", clustered[OWN][0] / small[OWN][0], None, 1.5
+    most = max((found[name][1] for found in found.values() for name in (OWN, HISTORY)), default=0)
+    yield "MiB at most, below 1024", most, None, 1024
 
 
 def options():
@@ -153,9 +208,9 @@ def options():
     options.add_argument("--changes", type=int, default=10_000, help="changes of a round (10,000)")
     options.add_argument("--rounds", type=int, default=3, help="how many; the median counts (3)")
     options.add_argument("--shape", choices=["clustered", "random"], action="append", help="how keys lie (both)")
-    options.add_argument("--history", action="store_true", help="SCD type 2, which the peer has no like of")
-    options.add_argument("--headwater", type=Path, default=TARGET / "release/headwater", help="the command to time")
+    options.add_argument("--headwater", type=Path, default=BINARY, help="the command to time (HEADWATER_BIN, or the release build)")
     options.add_argument("--work", type=Path, default=CACHE / "headwater-bench", help="where tables are kept")
+    options.add_argument("--keep", action="store_true", help="use the tables of an earlier run, if they are there")
     return options.parse_args()
 
 
@@ -163,15 +218,29 @@ def main():
     chosen = options()
     if not chosen.headwater.exists():
         sys.exit(f"{chosen.headwater} is missing: cargo build --release -p headwater")
-    print(f"{chosen.changes} changes of {chosen.rows} rows\n\n| keys | program | seconds | MiB at peak |\n|---|---|--:|--:|")
-    for shape in chosen.shape or ["clustered", "random"]:
-        results = defaultdict(list)
-        for name, (seconds, memory) in compared(chosen.headwater.resolve(), chosen.work.resolve(), chosen, shape):
-            print(f"{shape}, {name}: {seconds:.2f} s, {memory:.0f} MiB", file=sys.stderr)
-            results[name].append((seconds, memory))
-        for name, values in results.items():
-            seconds, memory = map(statistics.median, zip(*values))
+    command, work = chosen.headwater.resolve(), chosen.work.resolve()
+
+    def base(count):
+        folder = work / f"cdc-{count}"
+        return folder if chosen.keep and (folder / "lake/silver/h__changes").exists() else filled(command, folder, count)
+
+    found, small = {}, None
+    shapes = chosen.shape or ["clustered", "random"]
+    if "clustered" in shapes:
+        count = chosen.rows // 10
+        print(f"{count} rows, clustered", file=sys.stderr)
+        small = medians(compared(command, base(count), count, "clustered", chosen, only=OWN))
+    for shape in shapes:
+        print(f"{chosen.rows} rows, {shape}", file=sys.stderr)
+        found[shape] = medians(compared(command, base(chosen.rows) if not found else work / f"cdc-{chosen.rows}", chosen.rows, shape, chosen))
+    print(f"{chosen.changes} changes of {chosen.rows} rows, medians of {chosen.rounds}\n\n| keys | program | seconds | MiB at peak |\n|---|---|--:|--:|")
+    for shape, programs in [*found.items(), *([("clustered, a tenth of the rows", small)] if small else [])]:
+        for name, (seconds, memory) in programs.items():
             print(f"| {shape} | {name} | {seconds:.2f} | {memory:.0f} |")
+    print("\n| aim | it is | |\n|---|--:|---|")
+    for aim, value, least, greatest in goals(found, small):
+        held = (least is None or value >= least) and (greatest is None or value <= greatest)
+        print(f"| {aim} | {value:.2f} | {'held' if held else 'missed'} |")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ mod clustering;
 mod commit;
 mod compaction;
 mod compaction_races;
+mod copied;
 mod crash_points;
 mod damaged;
 mod drift;

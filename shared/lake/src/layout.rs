@@ -32,6 +32,8 @@ pub struct Layout {
     pub clustered_by: Vec<String>,
     /// Bytes of a data file, about.
     pub(crate) file_size: u64,
+    /// Rows are changed one by one.
+    pub(crate) is_changed: bool,
     /// The columns by whose values rows are looked for.
     pub(crate) keys: Vec<String>,
     policy: Policy,
@@ -50,6 +52,7 @@ impl Layout {
         Ok(Self {
             clustered_by: ordered_columns(declared, &table.schema())?,
             file_size,
+            is_changed: is_changed(pipeline, name),
             keys: keys(pipeline, name, &table.schema()),
             policy: Policy { target_size: file_size, min_files: settings.compact_min_files },
             cube_size: cube_size(file_size, settings.memory_limit),
@@ -116,9 +119,13 @@ impl Layout {
 /// Bytes of a data file of a dataset or side table, about. A change of a row writes its whole file anew, so that files of
 /// what is kept by changes are smaller.
 pub(crate) fn file_size(pipeline: &Pipeline, name: &DatasetName) -> u64 {
+    pipeline.settings.target_file_size / if is_changed(pipeline, name) { SMALLER_WHERE_CHANGED } else { 1 }
+}
+
+/// Whether rows of a dataset or side table are changed one by one.
+fn is_changed(pipeline: &Pipeline, name: &DatasetName) -> bool {
     let main = name.main().filter(|main| main.changes() == *name);
-    let is_changed = pipeline.flows_into(main.as_ref().unwrap_or(name)).any(|flow| flow.changes.is_some());
-    pipeline.settings.target_file_size / if is_changed { SMALLER_WHERE_CHANGED } else { 1 }
+    pipeline.flows_into(main.as_ref().unwrap_or(name)).any(|flow| flow.changes.is_some())
 }
 
 /// The columns by which rows of a dataset or side table are looked for when others come: those of `headwater.dedup.keys`, and

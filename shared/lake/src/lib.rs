@@ -13,6 +13,7 @@ mod curve;
 pub mod engine;
 pub mod error;
 pub mod flow;
+mod groups;
 pub mod ingest;
 pub mod lake;
 pub mod layout;

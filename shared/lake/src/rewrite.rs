@@ -28,6 +28,7 @@ impl Lake {
         let size = if layout.clustered_by.is_empty() { NEVER_CUT } else { layout.file_size };
         let files = Files { partitioned_by: &partitions, target_size: size, keys: &layout.keys };
         let writer = Writer::with_files(self.storage(), table.path(), schema, files)?;
+        let writer = if layout.is_changed { writer.with_small_row_groups(layout.file_size) } else { writer };
         let uploads = writer.uploads();
         let copy = Box::pin(self.copy(table, (bin, layout), writer));
         let Ok(written) = tokio::time::timeout(left.unwrap_or(Duration::MAX), copy).await else {

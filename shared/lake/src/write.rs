@@ -17,6 +17,7 @@ use parquet::schema::types::ColumnPath;
 use url::Url;
 
 use crate::error::{LakeError, Result};
+use crate::groups::in_small_groups;
 use crate::storage::Storage;
 use crate::table::DataFile;
 use crate::uploads::Uploads;
@@ -48,6 +49,7 @@ pub struct Files<'a> {
 /// Writes rows to new data files of a table, one open file a partition.
 pub struct Writer {
     inner: DeltaWriter,
+    properties: WriterProperties,
     uploads: Uploads,
     url: Url,
     rows: u64,
@@ -109,19 +111,13 @@ impl Writer {
     /// # Errors
     /// `Internal` only.
     pub fn with_files(storage: &Storage, table: &str, schema: SchemaRef, files: Files<'_>) -> Result<Self> {
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(
-                ZstdLevel::try_new(1).map_err(|source| LakeError::Internal { message: source.to_string() })?,
-            ))
-            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-            .set_created_by(format!("headwater {}", env!("CARGO_PKG_VERSION")));
-        let properties = with_filters(properties, &schema, files).build();
+        let properties = properties(&schema, files)?;
         let every_column =
             "-1".try_into().map_err(|_| LakeError::Internal { message: "-1 isn't a number of columns".into() })?;
         let config = WriterConfig::new(
             schema,
             files.partitioned_by.to_vec(),
-            Some(properties),
+            Some(properties.clone()),
             NonZeroU64::new(files.target_size),
             None,
             every_column,
@@ -130,7 +126,13 @@ impl Writer {
         let store = PrefixStore::new(storage.object_store(), storage.location(table));
         let uploads = Uploads::new(Arc::new(store));
         let inner = DeltaWriter::new(Arc::new(uploads.clone()), config);
-        Ok(Self { inner, uploads, url: storage.table_url(table), rows: 0 })
+        Ok(Self { inner, properties, uploads, url: storage.table_url(table), rows: 0 })
+    }
+
+    /// The same with row groups of which most can be copied when a few rows change, in files of about so many bytes.
+    pub(crate) fn with_small_row_groups(self, target_file_size: u64) -> Self {
+        let properties = in_small_groups(self.properties, target_file_size);
+        Self { inner: self.inner.with_writer_properties(properties.clone()), properties, ..self }
     }
 
     /// Writes rows.
@@ -149,7 +151,7 @@ impl Writer {
     /// # Errors
     /// `Unavailable` when storage fails; the files are gone then.
     pub async fn close(self) -> Result<Written> {
-        let Self { inner, uploads, url, rows } = self;
+        let Self { inner, uploads, url, rows, .. } = self;
         let closed = inner.close().await;
         match uploaded(&uploads, &url).and_then(|()| closed.map_err(|source| LakeError::delta(&url, source))) {
             Ok(adds) => {
@@ -193,8 +195,18 @@ fn with_filters(properties: WriterPropertiesBuilder, schema: &SchemaRef, files: 
     })
 }
 
+/// How data files are written.
+pub(crate) fn properties(schema: &SchemaRef, files: Files<'_>) -> Result<WriterProperties> {
+    let level = ZstdLevel::try_new(1).map_err(|source| LakeError::Internal { message: source.to_string() })?;
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(level))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_created_by(format!("headwater {}", env!("CARGO_PKG_VERSION")));
+    Ok(with_filters(properties, schema, files).build())
+}
+
 /// Whether all uploads went well so far.
-fn uploaded(uploads: &Uploads, table: &Url) -> Result<()> {
+pub(crate) fn uploaded(uploads: &Uploads, table: &Url) -> Result<()> {
     match uploads.failure() {
         Some((location, source)) => {
             Err(LakeError::Storage { action: "can't write", path: format!("{table}/{location}"), source })

@@ -5,21 +5,19 @@ use std::collections::BTreeSet;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type};
-use datafusion::common::ScalarValue;
-use datafusion::logical_expr::Expr;
 use serde_json::Value;
 
 use super::held::{Held, Place};
 use super::shape::Shape;
 use crate::error::{LakeError, Result};
-use crate::lookup::{FEW, is_one_of};
+use crate::groups::{Probe, Probes};
+use crate::lookup::FEW;
 use crate::table::DataFile;
 
 /// The values of each key column among some keys.
 #[derive(Debug)]
 pub(super) struct Spread {
     columns: Vec<Column>,
-    types: Vec<DataType>,
 }
 
 /// The values of one column that statistics can be held against.
@@ -55,19 +53,22 @@ impl Spread {
             }
             Ok(column)
         };
-        let types = shape.keys.iter().map(|at| shape.wide.field(*at).data_type().clone()).collect();
-        Ok(Self { columns: shape.keys.iter().map(column).collect::<Result<_>>()?, types })
+        Ok(Self { columns: shape.keys.iter().map(column).collect::<Result<_>>()? })
     }
 
-    /// That each key column has one of the values, where there are so few that Bloom filters tell which row groups have none.
-    pub(super) fn one_of(&self) -> Option<Expr> {
-        let columns = self.columns.iter().zip(&self.types);
-        columns.filter_map(|(column, data_type)| column.one_of(data_type)).reduce(Expr::and)
+    /// The values of those key columns that have so few that Bloom filters tell which row groups have none.
+    pub(super) fn few(&self) -> Probes {
+        self.columns.iter().filter_map(Column::few).collect()
     }
 
     /// Whether statistics let a file hold one of the keys.
     pub(super) fn may_be_in(&self, file: &DataFile) -> bool {
-        self.columns.iter().all(|column| column.may_be_in(file))
+        self.may_be_within(|name| Some((file.min(name)?, file.max(name)?)))
+    }
+
+    /// Whether rows with these bounds of columns may hold one of the keys.
+    pub(super) fn may_be_within(&self, bounds: impl Fn(&str) -> Option<(Value, Value)>) -> bool {
+        self.columns.iter().all(|column| column.may_be_within(&bounds))
     }
 }
 
@@ -95,22 +96,20 @@ impl Column {
         }
     }
 
-    fn one_of(&self, data_type: &DataType) -> Option<Expr> {
-        let typed = |value: ScalarValue| value.cast_to(data_type).ok();
-        let (name, values): (_, Option<Vec<ScalarValue>>) = match self {
-            Self::Numbers(name, numbers) => {
-                (name, numbers.iter().take(FEW + 1).map(|number| typed(ScalarValue::from(*number))).collect())
+    /// The values, unless there are many.
+    fn few(&self) -> Option<(String, Vec<Probe>)> {
+        match self {
+            Self::Numbers(name, numbers) if (1..=FEW).contains(&numbers.len()) => {
+                Some((name.clone(), numbers.iter().copied().map(Probe::Number).collect()))
             }
-            Self::Texts(name, texts) => {
-                (name, texts.iter().take(FEW + 1).map(|text| typed(ScalarValue::from(text.as_str()))).collect())
+            Self::Texts(name, texts) if (1..=FEW).contains(&texts.len()) => {
+                Some((name.clone(), texts.iter().cloned().map(Probe::Text).collect()))
             }
-            Self::Any => return None,
-        };
-        is_one_of(name, values?.into_iter())
+            Self::Numbers(..) | Self::Texts(..) | Self::Any => None,
+        }
     }
 
-    fn may_be_in(&self, file: &DataFile) -> bool {
-        let bounds = |name: &str| Some((file.min(name)?, file.max(name)?));
+    fn may_be_within(&self, bounds: &impl Fn(&str) -> Option<(Value, Value)>) -> bool {
         match self {
             Self::Any => true,
             Self::Numbers(name, numbers) => {

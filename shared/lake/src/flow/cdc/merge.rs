@@ -1,33 +1,34 @@
 //! A table with some keys' rows taken out and new rows put in.
 //!
-//! Only files that hold one of the keys are written anew, without those rows and with the new ones.
-//! Statistics rule files out first; of the others the key columns are read. Rows stream: what is in
-//! memory is the keys, the new rows, and what a row group needs.
+//! Only files that hold one of the keys are written anew, without those rows and with the new ones, and of these files only
+//! the row groups that hold one are decoded (`touched`, `rewrite`). What is in memory is the keys, the new rows, and a
+//! few row groups.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
-use arrow::compute::{filter_record_batch, not};
 use arrow::datatypes::TimestampMicrosecondType;
+use chrono::DateTime;
 use datafusion::execution::SendableRecordBatchStream;
-use datafusion::logical_expr::{Expr, ident};
-use datafusion::physical_plan::common::spawn_buffered;
+use datafusion::logical_expr::Expr;
 use futures::TryStreamExt;
 use headwater_core::cdc::DELETED;
+use parquet::file::metadata::RowGroupMetaData;
 
-use super::AHEAD;
 use super::candidates::Spread;
 use super::feed::Feed;
 use super::held::{Code, Coder};
 use super::parts::Part;
+use super::rewrite::Sink;
 use super::shape::{RECORDED_AT, Shape};
 use crate::align::align;
 use crate::error::{LakeError, Result};
 use crate::flow::FlowRun;
 use crate::flow::outlet::TablePlan;
+use crate::groups::{Format, Probes, bounds, opened};
 use crate::table::{DataFile, Table};
-use crate::write::{Writer, Written, discard};
+use crate::write::{Written, discard};
 
 /// Which rows of a table stay.
 #[derive(Debug)]
@@ -57,192 +58,189 @@ pub(super) struct Merged {
 }
 
 /// How keys are found in the rows of a table.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Finding<'a> {
-    pub(super) shape: &'a Shape,
-    pub(super) coder: &'a Coder,
+#[derive(Debug, Clone)]
+pub(super) struct Finding {
+    pub(super) shape: Arc<Shape>,
+    pub(super) coder: Arc<Coder>,
     /// Deletes that were recorded before this, in microseconds, are forgotten when their file is written anew.
     pub(super) forget_before: Option<i64>,
 }
 
-/// What is wanted of the rows of some files.
-#[derive(Debug, Default)]
-pub(super) struct Wanted<'a> {
-    /// These columns, or all.
-    pub(super) columns: Option<&'a [Expr]>,
-    /// Those rows for which it is true, or all.
-    pub(super) predicate: Option<Expr>,
+/// What is taken out of a table, and how its files are laid out. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Cut {
+    pub(super) stays: Arc<Stays>,
+    pub(super) finding: Finding,
+    pub(super) format: Arc<Format>,
+    /// The keys that go are among these, if they are few.
+    pub(super) few: Arc<Probes>,
+    /// Rows that go are wanted.
+    pub(super) keeps_lost: bool,
+    /// The files have all columns that are needed of their rows.
+    pub(super) is_splittable: bool,
+    /// New rows have files of their own, with which small ones are put together.
+    pub(super) is_partitioned: bool,
 }
 
 impl FlowRun<'_> {
-    /// The files that hold one of the keys, which are among those of the spread.
-    pub(super) async fn files_with<V: Sync>(
-        &self,
-        table: &Table,
-        (keys, spread): (&HashMap<Code, V>, &Spread),
-        finding: Finding<'_>,
-    ) -> Result<Vec<DataFile>> {
-        if keys.is_empty() {
-            return Ok(Vec::new());
-        }
-        let files = table.files()?.into_iter().filter(|file| spread.may_be_in(file)).collect();
-        self.files_where((table, files), (|key: &[u8]| keys.contains_key(key), spread.one_of()), finding).await
-    }
-
-    /// Those of some files that hold a key of which something is true. It may be given as a predicate too.
-    pub(super) async fn files_where(
-        &self,
-        (table, files): (&Table, Vec<DataFile>),
-        (is_wanted, predicate): (impl Fn(&[u8]) -> bool + Sync, Option<Expr>),
-        finding: Finding<'_>,
-    ) -> Result<Vec<DataFile>> {
-        let mut found = Vec::new();
-        let columns: Vec<Expr> = finding.shape.key_names().into_iter().map(ident).collect();
-        let schema = finding.shape.key_schema()?;
-        for file in files {
-            let wanted = Wanted { columns: Some(&columns), predicate: predicate.clone() };
-            let mut rows = self.stream_of(table, std::slice::from_ref(&file), wanted).await?;
-            while let Some(batch) = rows.try_next().await.map_err(LakeError::query)? {
-                let codes = finding.coder.keys(align(&batch, &schema)?.columns())?;
-                if codes.iter().any(|code| is_wanted(code.as_ref())) {
-                    found.push(file);
-                    break;
-                }
-            }
-        }
-        Ok(found)
-    }
-
-    /// What is wanted of these files.
+    /// The rows of these files, all columns or some.
     pub(super) async fn stream_of(
         &self,
         table: &Table,
         files: &[DataFile],
-        wanted: Wanted<'_>,
+        columns: Option<&[Expr]>,
     ) -> Result<SendableRecordBatchStream> {
         let provider = table.provider_of(files).await?;
         let frame = self.lake.engine().ordered_session().read_table(provider);
-        let frame = frame.and_then(|frame| match wanted.predicate {
-            Some(predicate) => frame.filter(predicate),
-            None => Ok(frame),
-        });
-        let frame = frame.and_then(|frame| match wanted.columns {
+        let frame = frame.and_then(|frame| match columns {
             Some(columns) => frame.select(columns.to_vec()),
             None => Ok(frame),
         });
         frame.map_err(LakeError::query)?.execute_stream().await.map_err(LakeError::query)
     }
 
-    /// Writes these files of the table anew, as far as their rows stay, and the new rows; what that changes goes to
-    /// the feed, if there is one. If it fails, no file is left.
+    /// Writes those files of the table anew of which rows go, as far as their rows stay, and the new rows; what that
+    /// changes goes to the feed, if there is one. The keys that go are among those of the spread. If it fails, no file is left.
     pub(super) async fn merged(
         &self,
-        plan: &TablePlan,
-        table: Option<(&Table, Vec<DataFile>)>,
-        (stays, rows): (&Stays, impl Iterator<Item = Result<RecordBatch>>),
-        (finding, mut feed): (Finding<'_>, Option<Feed>),
+        (plan, table): (&TablePlan, Option<&Table>),
+        (stays, finding, spread): (Stays, Finding, &Spread),
+        new: impl Iterator<Item = Result<RecordBatch>>,
+        mut feed: Option<Feed>,
     ) -> Result<Merged> {
-        let size = self.lake.file_size(&self.flow.target);
-        let schema = Arc::clone(&plan.schema);
-        let mut writer = Writer::with_files(self.lake.storage(), &plan.path, schema, plan.files(size))?;
-        let filled = Box::pin(self.fill((&mut writer, feed.as_mut()), plan, (&table, stays, rows), finding)).await;
-        let feed = match (&filled, feed) {
-            (Ok(_), Some(feed)) => feed.close().await,
-            (Err(_), Some(feed)) => {
-                feed.abort().await;
-                Ok(Vec::new())
-            }
-            (_, None) => Ok(Vec::new()),
+        let format = Format::new(&plan.schema, plan.files(self.lake.file_size(&self.flow.target)))?;
+        let is_partition = |key: &&str| plan.partitioned_by.iter().any(|column| column.eq_ignore_ascii_case(key));
+        let has_keys = !finding.shape.key_names().iter().any(is_partition);
+        let cut = Cut {
+            is_splittable: plan.partitioned_by.is_empty() || (has_keys && feed.is_none()),
+            is_partitioned: !plan.partitioned_by.is_empty(),
+            few: Arc::new(if matches!(stays, Stays::AllBut(_)) { spread.few() } else { Probes::new() }),
+            keeps_lost: feed.is_some(),
+            stays: Arc::new(stays),
+            format: Arc::new(format),
+            finding,
         };
-        match filled.and_then(|gone| Ok((gone, feed?))) {
-            Ok((gone, feed)) => {
-                let removes = table.map_or_else(Vec::new, |(_, files)| files);
-                let written = match writer.close().await {
-                    Ok(written) => Written { feed, ..written },
-                    Err(error) => {
-                        discard(self.lake.storage(), &plan.path, feed).await;
-                        return Err(error);
-                    }
-                };
-                Ok(Merged { written, removes, gone })
+        let mut sink = Sink::new(self.lake.storage(), plan, &cut.format)?;
+        let filled = Box::pin(self.fill((&mut sink, feed.as_mut()), (plan, table), (&cut, spread), new)).await;
+        let written = match &filled {
+            Ok(_) => sink.close().await,
+            Err(_) => {
+                sink.abort().await;
+                Ok(Written::default())
             }
-            Err(error) => {
-                writer.abort().await;
+        };
+        match (filled.and_then(|filled| Ok((filled, written?))), feed) {
+            (Ok(((removes, gone), written)), Some(feed)) => match feed.close().await {
+                Ok(feed) => Ok(Merged { written: Written { feed, ..written }, removes, gone }),
+                Err(error) => {
+                    discard(self.lake.storage(), &plan.path, written.adds).await;
+                    Err(error)
+                }
+            },
+            (Ok(((removes, gone), written)), None) => Ok(Merged { written, removes, gone }),
+            (Err(error), feed) => {
+                if let Some(feed) = feed {
+                    feed.abort().await;
+                }
                 Err(error)
             }
         }
     }
 
-    /// Says how many rows went.
+    /// Says which files were written anew, and how many rows went.
     async fn fill(
         &self,
-        (writer, mut feed): (&mut Writer, Option<&mut Feed>),
-        plan: &TablePlan,
-        (table, stays, new): (&Option<(&Table, Vec<DataFile>)>, &Stays, impl Iterator<Item = Result<RecordBatch>>),
-        finding: Finding<'_>,
-    ) -> Result<u64> {
-        let mut gone = 0;
-        if let Some((table, files)) = table
-            && !files.is_empty()
-        {
-            let mut rows = spawn_buffered(self.stream_of(table, files, Wanted::default()).await?, AHEAD);
-            while let Some(batch) = rows.try_next().await.map_err(LakeError::query)? {
-                let batch = align(&batch, &plan.schema)?;
-                let (staying, lost) = finding.staying(&batch, stays)?;
-                gone += lost;
-                if let Some(feed) = feed.as_deref_mut() {
-                    let went = not(&staying).and_then(|went| filter_record_batch(&batch, &went));
-                    let went = went.map_err(LakeError::arrow)?;
-                    match stays {
-                        Stays::AllBut(_) => feed.went(went),
-                        Stays::Only(..) => feed.deleted(&went).await?,
-                    }
-                }
-                let staying = filter_record_batch(&batch, &staying).map_err(LakeError::arrow)?;
-                if staying.num_rows() > 0 {
-                    writer.write(&staying).await?;
+        (sink, mut feed): (&mut Sink, Option<&mut Feed>),
+        (plan, table): (&TablePlan, Option<&Table>),
+        (cut, spread): (&Cut, &Spread),
+        new: impl Iterator<Item = Result<RecordBatch>>,
+    ) -> Result<(Vec<DataFile>, u64)> {
+        let (mut removes, mut gone) = (Vec::new(), 0);
+        if let Some(table) = table {
+            let candidates = opened(self.lake.storage(), cut.candidates(table, spread)?, |file| cut.splits(file));
+            let mut candidates = std::pin::pin!(candidates);
+            while let Some((file, source)) = candidates.try_next().await? {
+                if let Some(touched) = self.touched(table, (&file, source), (cut, spread)).await? {
+                    gone += self.rewrite((table, &file), touched, (plan, cut), (sink, feed.as_deref_mut())).await?;
+                    removes.push(file);
                 }
             }
         }
         for batch in new {
             let batch = batch?;
-            writer.write(&batch).await?;
+            sink.whole_rows(&batch).await?;
             if let Some(feed) = feed.as_deref_mut() {
                 feed.came(batch);
             }
         }
-        Ok(gone)
+        Ok((removes, gone))
     }
 }
 
-impl Finding<'_> {
-    /// Which rows of a batch stay, and how many go without new ones in their place.
-    fn staying(self, batch: &RecordBatch, stays: &Stays) -> Result<(BooleanArray, u64)> {
-        let keys = align(batch, &self.shape.key_schema()?)?;
-        let codes = self.coder.keys(keys.columns())?;
-        let fate = |row: usize| match stays {
-            Stays::AllBut(keys) => keys.get(codes.row(row).as_ref()).copied(),
-            Stays::Only(keys, part) => {
-                let code = codes.row(row);
-                (part.holds(code.as_ref()) && !keys.contains(code.as_ref())).then_some(Fate::Gone)
-            }
+impl Stays {
+    /// What becomes of the rows of a key; `None` if they stay.
+    pub(super) fn fate(&self, key: &[u8]) -> Option<Fate> {
+        match self {
+            Self::AllBut(keys) => keys.get(key).copied(),
+            Self::Only(keys, part) => (part.holds(key) && !keys.contains(key)).then_some(Fate::Gone),
+        }
+    }
+}
+
+impl Cut {
+    /// The files that statistics let hold a row that goes, partition by partition.
+    fn candidates(&self, table: &Table, spread: &Spread) -> Result<Vec<DataFile>> {
+        let mut files = match self.stays.as_ref() {
+            Stays::AllBut(keys) if keys.is_empty() => Vec::new(),
+            Stays::AllBut(_) => table.files()?.into_iter().filter(|file| spread.may_be_in(file)).collect(),
+            Stays::Only(..) => table.files()?,
         };
-        let has_key = |row: usize| keys.columns().iter().all(|column| column.is_valid(row));
-        let is_forgotten = |row: usize| has_key(row) && self.is_past(batch, row);
-        let fates: Vec<Option<Fate>> = (0..batch.num_rows()).map(fate).collect();
+        files.sort_by_cached_key(DataFile::partition);
+        Ok(files)
+    }
+
+    /// Whether a file's groups are told apart, if they can be copied.
+    pub(super) fn splits(&self, file: &DataFile) -> bool {
+        let is_small = file.size() < self.format.target_file_size() / 2;
+        self.is_splittable && !(self.is_partitioned && is_small)
+    }
+
+    /// Whether statistics let a row group hold a row that goes.
+    pub(super) fn may_touch(&self, group: &RowGroupMetaData, spread: &Spread) -> bool {
+        match self.stays.as_ref() {
+            Stays::AllBut(_) => spread.may_be_within(|name| bounds(group, name)),
+            Stays::Only(..) => true,
+        }
+    }
+
+    /// Whether a row group may hold a delete that is old enough to be forgotten.
+    pub(super) fn may_forget(&self, group: &RowGroupMetaData) -> bool {
+        let Some(before) = self.finding.forget_before else { return false };
+        let micros = |time: &str| DateTime::parse_from_rfc3339(time).ok().map(|time| time.timestamp_micros());
+        let recorded = bounds(group, RECORDED_AT).and_then(|(first, _)| micros(first.as_str()?));
+        let has_deletes = bounds(group, DELETED).is_none_or(|(_, max)| max.as_bool() != Some(false));
+        has_deletes && recorded.is_none_or(|first| first < before)
+    }
+
+    /// Which rows of a batch stay, and how many go without new ones in their place.
+    pub(super) fn staying(&self, batch: &RecordBatch) -> Result<(BooleanArray, u64)> {
+        let keys = align(batch, &self.finding.shape.key_schema()?)?;
+        let codes = self.finding.coder.keys(keys.columns())?;
+        let fates: Vec<Option<Fate>> = codes.iter().map(|code| self.stays.fate(code.as_ref())).collect();
         let gone = fates.iter().filter(|fate| **fate == Some(Fate::Gone)).count() as u64;
+        let past = self.past(batch);
+        let has_key = |row: usize| keys.columns().iter().all(|column| column.is_valid(row));
+        let is_forgotten = |row: usize| past.as_ref().is_some_and(|past| past.value(row)) && has_key(row);
         let stays = fates.iter().enumerate().map(|(row, fate)| Some(fate.is_none() && !is_forgotten(row)));
         Ok((stays.collect(), gone))
     }
 
-    /// Whether a row of the side table is a delete that is old enough to be forgotten.
-    fn is_past(self, batch: &RecordBatch, row: usize) -> bool {
-        let column = |name| batch.column_by_name(name);
-        let (Some(before), Some(deleted), Some(recorded)) = (self.forget_before, column(DELETED), column(RECORDED_AT))
-        else {
-            return false;
-        };
-        let recorded = recorded.as_primitive::<TimestampMicrosecondType>();
-        deleted.as_boolean().value(row) && recorded.is_valid(row) && recorded.value(row) < before
+    /// Which rows of the side table are deletes that are old enough to be forgotten; `None` of another table.
+    fn past(&self, batch: &RecordBatch) -> Option<BooleanArray> {
+        let before = self.finding.forget_before?;
+        let deleted = batch.column_by_name(DELETED)?.as_boolean();
+        let recorded = batch.column_by_name(RECORDED_AT)?.as_primitive::<TimestampMicrosecondType>();
+        let is_past = |row| deleted.value(row) && recorded.is_valid(row) && recorded.value(row) < before;
+        Some((0..batch.num_rows()).map(|row| Some(is_past(row))).collect())
     }
 }

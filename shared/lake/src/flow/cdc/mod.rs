@@ -22,9 +22,11 @@ mod held;
 mod known;
 mod merge;
 mod parts;
+mod rewrite;
 mod rows;
 mod shape;
 mod snapshots;
+mod touched;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -54,7 +56,7 @@ use super::target::Pinned;
 use crate::align::fit;
 use crate::error::{LakeError, Result};
 use crate::protocol::CHANGE_DATA_FEED;
-use crate::table::{DataFile, Table};
+use crate::table::Table;
 use crate::write::discard;
 
 /// The progress of a flow that has none.
@@ -87,8 +89,8 @@ struct Session<'a> {
     pinned: &'a Pinned,
     plan: Arc<Plan>,
     side: TablePlan,
-    shape: Shape,
-    coder: Coder,
+    shape: Arc<Shape>,
+    coder: Arc<Coder>,
     /// The keys that it is about.
     part: Part,
     /// The progress that stays, of a part that isn't the last one.
@@ -152,7 +154,8 @@ impl FlowRun<'_> {
         let shape = Shape::new(changes, &plan.target.schema, &given.columns, pinned.changes.as_ref())?;
         let path = self.lake.table_path(&self.flow.target.changes())?;
         let side = shape.side(self.dataset, path, pinned.changes.as_ref())?;
-        Ok(Session { pinned, plan, side, coder: Coder::new(&shape)?, shape, part, progress: None })
+        let coder = Arc::new(Coder::new(&shape)?);
+        Ok(Session { pinned, plan, side, coder, shape: Arc::new(shape), part, progress: None })
     }
 
     async fn apply_part(
@@ -285,32 +288,30 @@ impl FlowRun<'_> {
         let Session { pinned, plan, side, shape, coder, part, .. } = session;
         let now = plan.now;
         let forget_before = (now - chrono::Duration::seconds(i64::from(self.remembers()))).timestamp_micros();
-        let finding = Finding { shape, coder, forget_before: None };
+        let finding = Finding { shape: Arc::clone(shape), coder: Arc::clone(coder), forget_before: None };
         let spread = Spread::new(&held, shape, held.by_key.values().flatten())?;
-        self.know(&mut held, &spread, session, finding).await?;
+        self.know(&mut held, &spread, session, finding.clone()).await?;
         let truncates = held.truncates();
         let folded = fold(&mut held, shape)?;
         let Folded { rows, gone, stay, kept, replaced, mut counts } = folded;
         let gathering = Gathering::new(&held, shape);
 
         let replaced = if truncates { Stays::Only(HashSet::new(), part.clone()) } else { Stays::AllBut(replaced) };
-        let files = self.files_of(pinned.changes.as_ref(), &replaced, &spread, finding).await?;
         let truncation = held.truncated_at.filter(|_| truncates);
         let truncation = truncation.map(|at| gathering.truncation(at, &side.schema, now));
         let mark =
             given.mark.as_ref().filter(|_| session.progress.is_none()).map(|mark| marked(mark, &side.schema, now));
         let new = gathering.side(&kept, &side.schema, now).chain(truncation).chain(mark);
-        let forgetting = Finding { forget_before: Some(forget_before), ..finding };
-        let kept = self.merged(side, files, (&replaced, new), (forgetting, None)).await?;
+        let forgetting = Finding { forget_before: Some(forget_before), ..finding.clone() };
+        let of_side = (side, pinned.changes.as_ref());
+        let kept = Box::pin(self.merged(of_side, (replaced, forgetting, &spread), new, None)).await?;
 
         let stays = if truncates { Stays::Only(stay, part.clone()) } else { Stays::AllBut(gone) };
-        let main = match self.files_of(pinned.main.as_ref(), &stays, &spread, finding).await {
-            Ok(files) => {
-                let new = gathering.target(&rows, &plan.target.schema);
-                match self.feed(session) {
-                    Ok(feed) => self.merged(&plan.target, files, (&stays, new), (finding, feed)).await,
-                    Err(error) => Err(error),
-                }
+        let new = gathering.target(&rows, &plan.target.schema);
+        let main = match self.feed(session) {
+            Ok(feed) => {
+                let target = (&plan.target, pinned.main.as_ref());
+                Box::pin(self.merged(target, (stays, finding, &spread), new, feed)).await
             }
             Err(error) => Err(error),
         };
@@ -326,26 +327,6 @@ impl FlowRun<'_> {
         }
         report.changes = Some(counts);
         Ok([main, kept])
-    }
-
-    /// The files of a table that are written anew.
-    async fn files_of<'t>(
-        &self,
-        table: Option<&'t Table>,
-        stays: &Stays,
-        spread: &Spread,
-        finding: Finding<'_>,
-    ) -> Result<Option<(&'t Table, Vec<DataFile>)>> {
-        let Some(table) = table else { return Ok(None) };
-        let files = match stays {
-            Stays::Only(_, part) if part.is_whole() => table.files()?,
-            Stays::Only(keys, part) => {
-                let goes = |key: &[u8]| part.holds(key) && !keys.contains(key);
-                self.files_where((table, table.files()?), (goes, None), finding).await?
-            }
-            Stays::AllBut(keys) => self.files_with(table, (keys, spread), finding).await?,
-        };
-        Ok(Some((table, files)))
     }
 
     /// The change data feed of the target, if it asks for one.

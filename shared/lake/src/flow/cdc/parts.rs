@@ -17,7 +17,6 @@ use datafusion::logical_expr::ident;
 use futures::TryStreamExt;
 
 use super::held::{Code, Coder, is_void};
-use super::merge::Wanted;
 use super::shape::Shape;
 use super::{Given, Session};
 use crate::align::{align, fit};
@@ -135,8 +134,7 @@ impl FlowRun<'_> {
             shape.wide.project(&[shape.keys.as_slice(), &[shape.sequence]].concat()).map_err(LakeError::arrow)?;
         let (schema, step) = (Arc::new(schema), step(known));
         let columns: Vec<_> = schema.fields().iter().map(|field| ident(field.name())).collect();
-        let mut rows =
-            self.stream_of(table, &table.files()?, Wanted { columns: Some(&columns), predicate: None }).await?;
+        let mut rows = self.stream_of(table, &table.files()?, Some(&columns)).await?;
         let (mut later, mut sample) = (0, Vec::new());
         while let Some(batch) = rows.try_next().await.map_err(LakeError::query)? {
             let batch = align(&batch, &schema)?;

@@ -1,0 +1,201 @@
+//! Row groups to data files.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chrono::Utc;
+use deltalake::kernel::Add;
+use object_store::ObjectStore;
+use object_store::buffered::BufWriter;
+use object_store::path::Path;
+use object_store::prefix::PrefixStore;
+use parquet::file::writer::SerializedFileWriter;
+use tokio::io::AsyncWriteExt;
+use url::Url;
+use uuid::Uuid;
+
+use super::encode::Format;
+use super::statistics::statistics;
+use super::{Group, unexpected};
+use crate::error::{LakeError, Result};
+use crate::storage::Storage;
+use crate::table::DataFile;
+use crate::uploads::Uploads;
+use crate::write::{Written, uploaded};
+
+/// Puts row groups into new data files of a table, one after the other. Nothing written here is visible before a commit
+/// names it.
+pub(crate) struct GroupWriter {
+    format: Arc<Format>,
+    uploads: Uploads,
+    url: Url,
+    partition: Partition,
+    file: Option<OpenFile>,
+    written: Written,
+}
+
+/// Where the files of a partition are, and its values; of a table without partitions the default.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Partition {
+    folder: String,
+    values: HashMap<String, Option<String>>,
+}
+
+struct OpenFile {
+    path: String,
+    writer: SerializedFileWriter<Vec<u8>>,
+    upload: BufWriter,
+}
+
+impl GroupWriter {
+    /// A writer of files of a table.
+    pub(crate) fn new(storage: &Storage, table: &str, format: Arc<Format>) -> Self {
+        let store = PrefixStore::new(storage.object_store(), storage.location(table));
+        Self {
+            format,
+            uploads: Uploads::new(Arc::new(store)),
+            url: storage.table_url(table),
+            partition: Partition::default(),
+            file: None,
+            written: Written::default(),
+        }
+    }
+
+    /// Whether groups of a file belong into another partition than those before.
+    pub(crate) fn leaves(&self, file: &DataFile) -> bool {
+        self.partition != Partition::of(file)
+    }
+
+    /// Puts the groups that come now where those of a file belong.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    pub(crate) async fn enter(&mut self, file: &DataFile) -> Result<()> {
+        self.end().await?;
+        self.partition = Partition::of(file);
+        Ok(())
+    }
+
+    /// Puts a group behind the others.
+    ///
+    /// # Errors
+    /// `Unavailable` when storage fails; the writer is to be aborted then.
+    pub(crate) async fn append(&mut self, group: Group) -> Result<()> {
+        let mut file = match self.file.take() {
+            Some(file) => file,
+            None => self.begin()?,
+        };
+        let (path, added, put) = (file.path.clone(), file.add(group), file.put().await);
+        let is_full = file.writer.bytes_written() as u64 >= self.format.target_file_size();
+        self.file = Some(file);
+        added.map_err(unexpected)?;
+        put.map_err(|source| self.failed(&path, source))?;
+        uploaded(&self.uploads, &self.url)?;
+        if is_full { self.end().await } else { Ok(()) }
+    }
+
+    /// Ends all files.
+    ///
+    /// # Errors
+    /// `Unavailable` when storage fails; the files are gone then.
+    pub(crate) async fn close(mut self) -> Result<Written> {
+        match self.end().await {
+            Ok(()) => Ok(self.written),
+            Err(error) => {
+                self.abort().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives up: uploads that are under way are ended, and files that were ended are deleted.
+    pub(crate) async fn abort(self) {
+        if let Some(mut file) = self.file
+            && let Err(error) = file.upload.abort().await
+        {
+            tracing::debug!(table = %self.url, %error, "upload can't be aborted");
+        }
+        self.uploads.discard().await;
+    }
+
+    fn begin(&self) -> Result<OpenFile> {
+        let path = format!("{}part-00000-{}-c000.zstd.parquet", self.partition.folder, Uuid::new_v4());
+        let location = Path::parse(&path).unwrap_or_else(|_| Path::from(path.as_str()));
+        let store: Arc<dyn ObjectStore> = Arc::new(self.uploads.clone());
+        Ok(OpenFile { path, writer: self.format.file()?, upload: BufWriter::new(store, location) })
+    }
+
+    /// Ends the file that is open.
+    async fn end(&mut self) -> Result<()> {
+        let Some(mut file) = self.file.take() else { return Ok(()) };
+        let metadata = file.writer.finish().map_err(unexpected)?;
+        let size = file.writer.bytes_written() as u64;
+        let ended = async {
+            file.put().await?;
+            file.upload
+                .shutdown()
+                .await
+                .map_err(|source| object_store::Error::Generic { store: "upload", source: Box::new(source) })
+        };
+        ended.await.map_err(|source| self.failed(&file.path, source))?;
+        uploaded(&self.uploads, &self.url)?;
+        let rows: i64 = metadata.row_groups().iter().map(|group| group.num_rows()).sum();
+        self.written.rows += u64::try_from(rows).unwrap_or_default();
+        self.written.bytes += size;
+        self.written.adds.push(Add {
+            path: file.path,
+            partition_values: self.partition.values.clone(),
+            size: i64::try_from(size).unwrap_or(i64::MAX),
+            modification_time: Utc::now().timestamp_millis(),
+            data_change: true,
+            stats: Some(statistics(metadata.row_groups()).to_string()),
+            tags: None,
+            deletion_vector: None,
+            base_row_id: None,
+            default_row_commit_version: None,
+            clustering_provider: None,
+        });
+        Ok(())
+    }
+
+    fn failed(&self, path: &str, source: object_store::Error) -> LakeError {
+        LakeError::Storage { action: "can't write", path: format!("{}/{path}", self.url), source }
+    }
+}
+
+impl Partition {
+    fn of(file: &DataFile) -> Self {
+        let folder = file.path().rfind('/').map_or("", |end| &file.path()[..=end]);
+        if file.add.partition_values.is_empty() {
+            return Self::default();
+        }
+        Self { folder: folder.to_owned(), values: file.add.partition_values.clone() }
+    }
+}
+
+impl OpenFile {
+    fn add(&mut self, group: Group) -> parquet::errors::Result<()> {
+        let mut row_group = self.writer.next_row_group()?;
+        match group {
+            Group::Encoded(chunks) => {
+                for chunk in chunks {
+                    chunk.append_to_row_group(&mut row_group)?;
+                }
+            }
+            Group::Copied(copied) => {
+                for column in copied.columns {
+                    row_group.append_column(&copied.bytes, column)?;
+                }
+            }
+        }
+        row_group.close()?;
+        Ok(self.writer.flush()?)
+    }
+
+    /// Sends what was written since the last time.
+    async fn put(&mut self) -> object_store::Result<()> {
+        let bytes = std::mem::take(self.writer.inner_mut());
+        if bytes.is_empty() { Ok(()) } else { self.upload.put(Bytes::from(bytes)).await }
+    }
+}
