@@ -10,6 +10,7 @@ mod lambda;
 mod look;
 mod output;
 mod package;
+mod progress;
 mod project;
 mod render;
 

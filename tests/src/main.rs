@@ -30,6 +30,7 @@ mod landing;
 mod language;
 mod local_host;
 mod logs;
+mod parts;
 mod poison;
 mod redrive;
 mod requests;

@@ -16,6 +16,7 @@ mod shadow;
 mod status;
 mod validate;
 
+pub(crate) use compact::words;
 pub(crate) use redrive::moment;
 
 use std::path::Path;

@@ -1,10 +1,8 @@
 //! `headwater run`: brings all tables up to date, once or for as long as it is let.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use headwater_core::diagnostic::Diagnostic;
 use headwater_core::error::ErrorKind;
@@ -15,7 +13,6 @@ use headwater_core::report::{ExpectationCount, FlowReport, Outcome, Report, Rows
 use headwater_core::trigger::Trigger;
 use headwater_lake::lake::Lake;
 use headwater_runtime::local::{FunctionKind, Progress, stop_on_signals};
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::compact::words;
 use crate::args::{Format, RunArguments};
@@ -23,6 +20,7 @@ use crate::failure::{Exit, Failure, Result};
 use crate::host::{ALL, dispatch, host};
 use crate::look::Look;
 use crate::output::Output;
+use crate::progress::Drawing;
 use crate::project;
 use crate::render::{self, Rows, listing::Listing};
 
@@ -76,12 +74,12 @@ pub(super) async fn update(
     look: &Look,
     output: &Output,
 ) -> Result<Exit> {
-    let bar = bar(output);
-    let landed = RefCell::new(0_u64);
-    let listener = |progress: Progress<'_>| draw(&bar, &landed, progress);
+    let drawing = Drawing::new(output);
+    let listener = |progress: Progress<'_>| drawing.draw(progress);
     let handler = |function: FunctionKind, trigger: Trigger| dispatch(Arc::clone(lake), function, trigger);
-    let report = host(look, lake)?.update(functions, &handler, &listener).await;
-    bar.finish_and_clear();
+    let host = host(look, lake)?;
+    let report = Box::pin(drawing.during(lake.landing(), host.update(functions, &handler, &listener))).await;
+    drawing.finish();
     let report = report?;
     print(&report, lake, preview, output).await?;
     Ok(exit(&report))
@@ -89,66 +87,18 @@ pub(super) async fn update(
 
 async fn watch(lake: &Arc<Lake>, look: &Look, output: &Output) -> Result<Exit> {
     let stop = stop_on_signals()?;
-    let bar = bar(output);
-    let landed = RefCell::new(0_u64);
+    let drawing = Drawing::new(output);
     let listener = |progress: Progress<'_>| {
         if let Progress::Finished { report, .. } = &progress {
-            report
-                .flows
-                .iter()
-                .filter(|flow| flow.outcome != Outcome::NothingNew)
-                .for_each(|flow| tell(&bar, flow, output));
+            report.flows.iter().filter(|flow| flow.outcome != Outcome::NothingNew).for_each(|flow| drawing.tell(flow));
         }
-        draw(&bar, &landed, progress);
+        drawing.draw(progress);
     };
     let handler = |function: FunctionKind, trigger: Trigger| dispatch(Arc::clone(lake), function, trigger);
-    Box::pin(host(look, lake)?.watch(&handler, &listener, stop)).await;
-    bar.finish_and_clear();
+    let host = host(look, lake)?;
+    Box::pin(drawing.during(lake.landing(), host.watch(&handler, &listener, stop))).await;
+    drawing.finish();
     Ok(Exit::Done)
-}
-
-/// One line a commit.
-fn tell(bar: &ProgressBar, flow: &FlowReport, output: &Output) {
-    let line = format!(
-        "{} {}: {} rows, {}",
-        chrono::Utc::now().format("%H:%M:%S"),
-        flow.target,
-        flow.rows.written,
-        words(&flow.outcome)
-    );
-    if bar.is_hidden() { output.complain(&line) } else { bar.println(line) }
-}
-
-fn bar(output: &Output) -> ProgressBar {
-    if output.quiet {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(0);
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix:14} [{bar:30}] {pos}/{len} messages  {msg}") {
-        bar.set_style(style.progress_chars("█▉▊▋▌▍▎▏ "));
-    }
-    bar.enable_steady_tick(Duration::from_millis(120));
-    bar
-}
-
-fn draw(bar: &ProgressBar, landed: &RefCell<u64>, progress: Progress<'_>) {
-    match progress {
-        Progress::Started { function } => bar.set_prefix(function.name()),
-        Progress::Received { source, messages, waiting, .. } => {
-            let mut landed = landed.borrow_mut();
-            *landed += messages;
-            bar.set_length(*landed + waiting);
-            bar.set_position(*landed);
-            bar.set_message(source.to_owned());
-        }
-        Progress::Finished { report, .. } => {
-            if let Some(flow) = report.flows.iter().rfind(|flow| flow.rows.written > 0) {
-                bar.set_message(format!("{}: {} rows", flow.target, flow.rows.written));
-            }
-        }
-        Progress::Idle => bar.set_prefix("waiting"),
-        Progress::Trouble { error } => bar.println(format!("trouble: {error}")),
-    }
 }
 
 /// All of an update's work on one dataset.

@@ -28,6 +28,7 @@ pub mod model;
 pub mod name;
 pub mod nearest;
 pub mod notices;
+pub mod parts;
 pub mod project;
 pub mod provenance;
 pub mod redact;

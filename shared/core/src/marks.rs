@@ -39,11 +39,15 @@ fn read(marks: &str) -> Option<HashSet<u32>> {
     (0..marks.len()).step_by(DIGITS).map(one).collect()
 }
 
-/// FNV-1a of 64 bits, folded. Written to logs: it never changes.
+/// FNV-1a of 64 bits. Written to logs: it never changes.
+pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
+}
+
+/// The hash of an id, folded.
 fn mark(id: &str) -> u32 {
-    let hash = id
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = fnv1a(id.as_bytes());
     let [.., a, b, c, d] = (hash ^ (hash >> 32)).to_be_bytes();
     u32::from_be_bytes([a, b, c, d])
 }

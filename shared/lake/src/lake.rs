@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 
 use crate::engine::Engine;
 use crate::error::{LakeError, Result};
+use crate::landing_progress::LandingProgress;
 use crate::layout::file_size;
 use crate::recent_marks::RecentMarks;
 use crate::storage::Storage;
@@ -32,6 +33,7 @@ pub struct Lake {
     marks: RecentMarks,
     /// Datasets whose shadows are in place of them.
     shadowed: BTreeSet<DatasetName>,
+    landing: Arc<LandingProgress>,
 }
 
 impl Lake {
@@ -71,6 +73,7 @@ impl Lake {
             missing: Mutex::default(),
             marks: RecentMarks::default(),
             shadowed: BTreeSet::new(),
+            landing: Arc::default(),
         })
     }
 
@@ -96,6 +99,12 @@ impl Lake {
     #[must_use]
     pub const fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// How far the landing of files is.
+    #[must_use]
+    pub const fn landing(&self) -> &Arc<LandingProgress> {
+        &self.landing
     }
 
     /// A URL or path of the project, made absolute.

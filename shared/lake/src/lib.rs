@@ -4,6 +4,7 @@
 //! `headwater-core` decides.
 
 mod align;
+mod all_transactions;
 mod checkpoint;
 mod clouds;
 pub mod commit;
@@ -16,6 +17,7 @@ pub mod flow;
 mod groups;
 pub mod ingest;
 pub mod lake;
+pub mod landing_progress;
 pub mod layout;
 pub mod ledger;
 mod lookup;

@@ -1,8 +1,8 @@
 //! Which files wait for a flow: those that its target doesn't hold.
 //!
 //! The target is the ledger: `_metadata.file_path` is a column. A file none of whose records is in
-//! the target leaves a `txn` instead. Where files may be written again under their names, the time of
-//! writing counts too.
+//! the target leaves a `txn` instead, and one that is landed in parts (`parts`) one that tells how far (`marks`).
+//! Where files may be written again under their names, the time of writing counts too.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -12,11 +12,15 @@ use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use headwater_core::batch::{Limits, next_batch};
 use headwater_core::commit::{Expected, Fence};
 use headwater_core::model::ReadOptions;
+use headwater_core::parts::Access;
+use headwater_core::report::Input;
 
 use super::FlowRun;
 use super::earlier::Share;
+use super::marks::Marked;
 use super::outlet::TablePlan;
-use super::settle::Batch;
+use super::parts::FilePart;
+use super::settle::{Batch, Identity};
 use super::target::{Pinned, without_hidden};
 use crate::commit::{Change, CommitOutcome, commit};
 use crate::error::{LakeError, Result};
@@ -26,10 +30,17 @@ use crate::ledger::{FileEntry, LedgerColumn, file_entries, held};
 use crate::storage::Storage;
 use crate::table::Table;
 
+/// Files that are looked at to infer columns.
+const SAMPLE_FILES: usize = 3;
+
 /// Files that are waiting.
 pub(super) struct Waiting {
     pub(super) storage: Storage,
     pub(super) files: Vec<FoundFile>,
+    /// Those that columns are inferred from, of this batch or later ones: not the empty ones.
+    pub(super) sampled: Vec<FoundFile>,
+    /// Which part of the one file, if it isn't landed whole.
+    pub(super) part: Option<Arc<FilePart>>,
     /// What an earlier attempt may have put aside: in the quarantine, in the late table.
     pub(super) aside: [Share; 2],
 }
@@ -44,39 +55,52 @@ impl FlowRun<'_> {
     ) -> Result<Option<Waiting>> {
         let main = pinned.main.as_ref();
         let landed = self.held_as_they_are(main, files, read).await?;
-        let some_are_rowless = self.are_any_rowless(main).await?;
-        let mut waiting = Vec::new();
-        for file in files.drain(..) {
-            let is_in = landed.contains(&file.path)
-                || some_are_rowless && self.rowless_mark(main, &file.path).await? >= mark_of(&file, read);
-            if !is_in {
-                waiting.push(file);
+        let marks = self.file_marks(main).await?;
+        let mut marked = Vec::with_capacity(files.len());
+        files.retain(|file| {
+            let mark = match marks.of(file, read) {
+                Marked::Done => return false,
+                Marked::Replaced(_) if read.files.allow_overwrites => Marked::Nothing,
+                mark => mark,
+            };
+            let waits = mark != Marked::Nothing || !landed.contains(&file.path);
+            if waits {
+                marked.push(mark);
             }
+            waits
+        });
+        let bytes = files.iter().zip(&marked).map(|(file, mark)| left_of(file, *mark)).sum();
+        self.lake.landing().plan(&self.flow.target, files.len() as u64, bytes);
+        let is_large = |(file, mark): &(&FoundFile, &Marked)| self.is_landed_in_parts(file, **mark, read);
+        let whole = files.iter().zip(&marked).position(|pair| is_large(&pair)).unwrap_or(files.len());
+        let (Some(file), Some(mark)) = (files.first(), marked.first()) else { return Ok(None) };
+        let (storage, sampled) = (landing.storage().clone(), sampled(files));
+        if whole == 0 {
+            let (part, aside) = self.next_part(file, *mark, pinned).await?;
+            let (files, part) = (vec![file.clone()], Some(Arc::new(part)));
+            return Ok(Some(Waiting { storage, files, sampled, part, aside }));
         }
-        files.clone_from(&waiting);
-        if waiting.is_empty() {
-            return Ok(None);
-        }
-        let settings = &self.lake.pipeline().settings;
         let limits = Limits {
             items: read.files.max_files.unwrap_or(10_000),
-            bytes: read.files.max_bytes.unwrap_or(settings.max_batch_bytes),
+            bytes: read.files.max_bytes.unwrap_or(self.lake.pipeline().settings.max_batch_bytes),
         };
-        let sizes: Vec<u64> = waiting.iter().map(|file| file.size).collect();
-        waiting.truncate(next_batch(&sizes, limits));
-        let ids = paths(&waiting);
+        let sizes: Vec<u64> = files[..whole].iter().map(|file| file.size).collect();
+        let batch = files[..next_batch(&sizes, limits)].to_vec();
+        let ids = paths(&batch);
         let aside = [
             Share::of_records(LedgerColumn::FilePath, self.held_in(pinned.quarantine.as_ref(), &ids).await?),
             Share::of_records(LedgerColumn::FilePath, self.held_in(pinned.late.as_ref(), &ids).await?),
         ];
-        Ok(Some(Waiting { storage: landing.storage().clone(), files: waiting, aside }))
+        Ok(Some(Waiting { storage, files: batch, sampled, part: None, aside }))
     }
 
     /// The next of all files to land, if any wait.
     pub(super) async fn all_waiting(&self, path: &str, read: &ReadOptions, pinned: &Pinned) -> Result<Option<Waiting>> {
         let landing = self.landing(path, read)?;
         let mut files = landing.list().await?;
-        self.waiting((&landing, &mut files), read, pinned).await
+        let waiting = self.waiting((&landing, &mut files), read, pinned).await;
+        self.lake.landing().end();
+        waiting
     }
 
     /// Those of some files that a table holds as they are now.
@@ -106,6 +130,11 @@ impl FlowRun<'_> {
             Some(table) => file_entries(self.lake.storage(), Some(&paths(files)), &table.files()?).await,
             None => Ok(HashMap::new()),
         }
+    }
+
+    /// Whether a table has a row of a file.
+    pub(super) async fn holds(&self, table: &Table, path: &str) -> Result<bool> {
+        Ok(!self.held_in(Some(table), &HashSet::from([path.to_owned()])).await?.is_empty())
     }
 
     async fn held_in(&self, table: Option<&Table>, ids: &HashSet<String>) -> Result<HashSet<String>> {
@@ -175,48 +204,57 @@ impl FlowRun<'_> {
         }
     }
 
-    /// Files of a finished batch that have no row in the target get a `txn`.
-    pub(super) fn mark_rowless(&self, batch: &mut Batch, files: &[FoundFile], read: &ReadOptions) {
+    /// What makes the batch happen once, when it has been read.
+    pub(super) fn identity(&self, waiting: &Waiting) -> Result<Identity> {
+        match (&waiting.part, waiting.files.as_slice()) {
+            (Some(part), [file]) => self.identity_of(file, part),
+            (_, files) => Ok(Identity::Sources { column: LedgerColumn::FilePath, ids: paths(files) }),
+        }
+    }
+
+    /// The finished batch with what is to be told of its files: those that have no row in the target get a `txn`, and so
+    /// does one that is landed in parts.
+    pub(super) fn marked(&self, mut batch: Batch, waiting: &Waiting, read: &ReadOptions) -> Batch {
+        if let (Some(part), [file]) = (&waiting.part, waiting.files.as_slice()) {
+            self.mark_part(&mut batch, file, part, read);
+            return batch;
+        }
         let with_rows = &batch.produced.file_paths;
-        let rowless = files.iter().filter(|file| !with_rows.contains(&file.path));
-        let marks: Vec<_> = rowless.map(|file| (self.rowless_app_id(&file.path), mark_of(file, read))).collect();
+        let rowless = waiting.files.iter().filter(|file| !with_rows.contains(&file.path));
+        let marks: Vec<_> = rowless.map(|file| self.done_mark(file, read)).collect();
         if !marks.is_empty() {
-            batch.txns.push((self.any_rowless_app_id(), 1));
+            batch.txns.push((self.any_marks_app_id(), 1));
         }
         batch.txns.extend(marks);
+        batch
     }
+}
 
-    pub(super) async fn is_rowless(&self, main: Option<&Table>, path: &str) -> Result<bool> {
-        Ok(self.rowless_mark(main, path).await? > 0)
-    }
-
-    pub(super) fn rowless_app_id(&self, path: &str) -> String {
-        format!("{}/file/{path}", self.lake.app_id(self.flow))
-    }
-
-    /// What tells that some file has a mark: without it, nobody need ask for each.
-    pub(super) fn any_rowless_app_id(&self) -> String {
-        format!("{}/files-without-rows", self.lake.app_id(self.flow))
-    }
-
-    async fn are_any_rowless(&self, main: Option<&Table>) -> Result<bool> {
-        match main {
-            Some(table) => Ok(table.transaction(&self.any_rowless_app_id()).await?.is_some()),
-            None => Ok(false),
-        }
-    }
-
-    async fn rowless_mark(&self, main: Option<&Table>, path: &str) -> Result<i64> {
-        match main {
-            Some(table) => Ok(table.transaction(&self.rowless_app_id(path)).await?.unwrap_or_default()),
-            None => Ok(0),
+impl Waiting {
+    /// What a report says of it, when it has been read.
+    pub(super) fn input(&self, path: &str) -> Input {
+        let path = path.to_owned();
+        match &self.part {
+            Some(part) => Input::Files { path, files: u64::from(part.is_last()), bytes: part.bytes() },
+            None => {
+                let bytes = self.files.iter().map(|file| file.size).sum();
+                Input::Files { path, files: self.files.len() as u64, bytes }
+            }
         }
     }
 }
 
-/// The mark of a file that gave no row: where it may be written again, when it was written.
-fn mark_of(file: &FoundFile, read: &ReadOptions) -> i64 {
-    if read.files.allow_overwrites { file.modified.timestamp_micros().max(1) } else { 1 }
+/// The first files that may tell of columns.
+pub(super) fn sampled(files: &[FoundFile]) -> Vec<FoundFile> {
+    files.iter().filter(|file| file.size > 0).take(SAMPLE_FILES).cloned().collect()
+}
+
+/// Stored bytes of a file that aren't in; all of those of a compressed one.
+fn left_of(file: &FoundFile, mark: Marked) -> u64 {
+    match (mark, file.access()) {
+        (Marked::UpTo(position), Access::Random) => file.size.saturating_sub(position.bytes),
+        _ => file.size,
+    }
 }
 
 fn paths(files: &[FoundFile]) -> HashSet<String> {

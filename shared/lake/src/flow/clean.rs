@@ -10,6 +10,7 @@ use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
 use super::FlowRun;
+use super::marks::Marked;
 use crate::error::{LakeError, Result};
 use crate::ingest::{FoundFile, Landing};
 use crate::lake::Lake;
@@ -49,6 +50,7 @@ impl FlowRun<'_> {
 
     /// Files that the target has held for so long, as they are now.
     async fn landed_before(&self, landing: &Landing, after: Duration) -> Result<Vec<FoundFile>> {
+        let (_, _, read) = self.files_relation()?;
         let Some(table) = self.lake.table(&self.flow.target).await? else { return Ok(Vec::new()) };
         let until = Lake::now() - after;
         let mut files = landing.list().await?;
@@ -57,6 +59,8 @@ impl FlowRun<'_> {
             return Ok(files);
         }
         let entries = self.entries(Some(&table), &files).await?;
+        let marks = self.file_marks(Some(&table)).await?;
+        files.retain(|file| !matches!(marks.of(file, read), Marked::UpTo(_) | Marked::Replaced(_)));
         files.retain(|file| {
             let entry = entries.get(&file.path);
             entry.is_some_and(|entry| entry.modified == file.modified.timestamp_micros() && entry.landed <= until)

@@ -30,6 +30,13 @@ pub(super) enum Share {
     Version(Option<u64>),
     /// Those of the records with these ids.
     Records(LedgerColumn, HashSet<String>),
+    /// Those of the part of a file that begins at a byte, and what a batch of the whole file has put aside.
+    Part {
+        /// The file.
+        path: String,
+        /// The byte.
+        start: u64,
+    },
 }
 
 impl Share {
@@ -74,7 +81,9 @@ impl FlowRun<'_> {
     /// Reads a batch's share of a side table.
     pub(super) async fn earlier(&self, side: Option<&Table>, plan: &TablePlan, share: &Share) -> Result<Earlier> {
         let mut earlier = Earlier::default();
-        let (Some(table), Share::Version(_) | Share::Records(..)) = (side, share) else { return Ok(earlier) };
+        let (Some(table), Share::Version(_) | Share::Records(..) | Share::Part { .. }) = (side, share) else {
+            return Ok(earlier);
+        };
         let session = self.lake.engine().session();
         let frame = session.read_table(table.provider().await?).map_err(LakeError::query)?;
         let mut rows = frame.execute_stream().await.map_err(LakeError::query)?;
@@ -94,6 +103,16 @@ impl FlowRun<'_> {
                 let held = |id: Option<&str>| Some(id.is_some_and(|id| ids.contains(id)));
                 values.as_string::<i32>().iter().map(held).collect()
             }),
+            Share::Part { path, start } => {
+                text(LedgerColumn::FilePath.path()).zip(text("_headwater.source_version")).map(|(paths, starts)| {
+                    let start = i64::try_from(*start).ok();
+                    let starts = starts.as_primitive::<Int64Type>().iter();
+                    let same = |(of, began): (Option<&str>, Option<i64>)| {
+                        Some(of == Some(path.as_str()) && (began.is_none() || began == start))
+                    };
+                    paths.as_string::<i32>().iter().zip(starts).map(same).collect()
+                })
+            }
             Share::Version(version) => {
                 text("_headwater.flow").zip(text("_headwater.source_version")).map(|(flows, versions)| {
                     let version = version.and_then(|version| i64::try_from(version).ok());

@@ -20,7 +20,6 @@ use object_store::ObjectStoreExt;
 use super::{FlowRun, progress};
 use crate::commit::{Change, CommitOutcome, RetryPolicy, SchemaChange, commit};
 use crate::error::{LakeError, Result};
-use crate::ingest::Landing;
 use crate::lake::Lake;
 use crate::shadow::sides_of;
 use crate::table::{CommitEntry, DataFile, Table};
@@ -270,13 +269,9 @@ impl Lake {
         let mut txns = BTreeMap::new();
         let app_id = self.app_id(flow);
         let mut ids = vec![app_id.clone(), flow.name.watermark_app_id(&self.pipeline().name)];
-        if let Some(RelationSource::Files { path, read, stream: true, .. }) = flow.stream().map(|stream| &stream.source)
-        {
-            let run = FlowRun::new(self, flow, "person", None)?;
-            let landing = Landing::open(&self.resolve(path), &read.files)?;
-            ids.push(run.any_rowless_app_id());
-            ids.extend(landing.list().await?.iter().map(|file| run.rowless_app_id(&file.path)));
-        }
+        let run = FlowRun::new(self, flow, "person", None)?;
+        ids.push(run.any_marks_app_id());
+        txns.extend(run.file_mark_ids(Some(shadow)).await?);
         for id in ids {
             if let Some(version) = shadow.transaction(&id).await? {
                 txns.insert(id, version);

@@ -9,7 +9,6 @@ use headwater_core::report::{FlowReport, Outcome};
 use super::FlowRun;
 use crate::commit::{Change, CommitOutcome, RetryPolicy, commit};
 use crate::error::{LakeError, Result};
-use crate::ingest::Landing;
 use crate::lake::Lake;
 use crate::shadow::sides_of;
 use crate::table::Table;
@@ -129,22 +128,14 @@ impl Lake {
         })
     }
 
-    /// The `txn`s of a flow, set back: its progress, its watermark, its files without rows.
+    /// The `txn`s of a flow, set back: its progress, its watermark, what it tells of files.
     pub(super) async fn starts(&self, flow: &Flow, table: &Table) -> Result<Vec<(String, i64)>> {
         let run = FlowRun::new(self, flow, "person", None)?;
         let mut txns = vec![(self.app_id(flow), START)];
         if flow.stream().is_some_and(|stream| stream.watermark().is_some()) {
             txns.push((flow.name.watermark_app_id(&self.pipeline().name), i64::MIN));
         }
-        if let Some(RelationSource::Files { path, read, stream: true, .. }) = flow.stream().map(|stream| &stream.source)
-        {
-            let landing = Landing::open(&self.resolve(path), &read.files)?;
-            for file in landing.list().await? {
-                if run.is_rowless(Some(table), &file.path).await? {
-                    txns.push((run.rowless_app_id(&file.path), 0));
-                }
-            }
-        }
+        txns.extend(run.file_mark_ids(Some(table)).await?.into_iter().map(|(app_id, _)| (app_id, 0)));
         Ok(txns)
     }
 }

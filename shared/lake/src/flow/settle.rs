@@ -33,6 +33,16 @@ pub(super) enum Identity {
     /// The `txn`s of parts of a source, which must still be what they were: each an `app_id` and the number that the batch
     /// brings it to. They only grow: a side table that is further already stays there.
     Numbers(Vec<(String, i64)>),
+    /// A part of a file: the `txn` of what is landed of it, which must still be what it was, and what the part brings it to. No
+    /// commit since the pinned version may hold rows of the file. A side table that is further already stays there.
+    Part {
+        /// The file.
+        path: String,
+        /// `app_id` of the `txn`.
+        app_id: String,
+        /// Bytes that are landed with the part.
+        to: i64,
+    },
     /// Ids of records, which no commit since the pinned version may hold.
     Sources {
         /// Where the ids are kept.
@@ -50,7 +60,7 @@ pub(super) struct Batch {
     pub(super) report: FlowReport,
     /// `txn`s for the target besides the identity's own: files without rows, versions of sources.
     pub(super) txns: Vec<(String, i64)>,
-    /// `txn`s for the side tables: versions of the tables that the batch was joined with.
+    /// `txn`s for the side tables: versions of the tables that the batch was joined with, where a part of a file began.
     pub(super) joined: Vec<(String, i64)>,
     /// The `txn` of the watermark, if it moves.
     pub(super) watermark: Option<(String, i64)>,
@@ -214,6 +224,12 @@ impl FlowRun<'_> {
                     let to = from.map_or(*to, |from| from.max(*to));
                     reach(&mut change, Expected { app_id: app_id.clone(), from, to });
                 }
+            }
+            Identity::Part { path, app_id, to } => {
+                let from = committed(table, app_id).await?;
+                let to = from.map_or(*to, |from| from.max(*to));
+                reach(&mut change, Expected { app_id: app_id.clone(), from, to });
+                change.records = Some((LedgerColumn::FilePath, HashSet::from([path.clone()])));
             }
             Identity::Sources { column, ids } => change.records = Some((*column, ids.clone())),
         }

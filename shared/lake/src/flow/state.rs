@@ -16,6 +16,7 @@ use headwater_core::name::DatasetName;
 use headwater_core::provenance::METADATA;
 
 use super::FlowRun;
+use super::marks::Marked;
 use crate::error::{LakeError, Result};
 use crate::ingest::{FoundFile, HEADWATER};
 use crate::ledger::{FileEntry, LedgerColumn, file_entries, leaf};
@@ -72,15 +73,17 @@ impl FlowRun<'_> {
                 continue;
             };
             let run = FlowRun { flow, ..*self };
+            let marks = run.file_marks(main.as_ref()).await?;
             for file in run.landing(path, read)?.list().await? {
                 let entry = entries
                     .remove(&file.path)
                     .filter(|entry| !read.files.allow_overwrites || file.modified.timestamp_micros() <= entry.modified);
                 let aside = aside.remove(&file.path).unwrap_or_default();
                 let state = match entry {
+                    _ if matches!(marks.of(&file, read), Marked::UpTo(_)) => "INGESTING",
                     Some(_) => "INGESTED",
                     None if aside.rows > 0 => "QUARANTINED",
-                    None if run.is_rowless(main.as_ref(), &file.path).await? => "EMPTY",
+                    None if marks.is_done(&file.path) => "EMPTY",
                     None => "WAITING",
                 };
                 let state = FileState { flow: Some(flow.name.to_string()), state, aside, ..of(&file, entry) };

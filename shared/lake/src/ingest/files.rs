@@ -1,6 +1,5 @@
 //! Files to rows, in chunks of bounded memory.
 
-use std::io::Read;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, StructArray, TimestampMicrosecondArray};
@@ -13,10 +12,8 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 
 use super::captured::{captured_fields, captured_values};
-use super::compression::Compression;
-use super::decode::Decoder;
-use super::ranges::{CHUNK, RangeReader, Ranges, Stop};
-use super::records::{Cutter, Record};
+use super::ranges::Ranges;
+use super::text::{Reached, TextPart};
 use super::{BadRecord, DecodeLimits, Origin};
 use crate::error::{LakeError, Result};
 
@@ -71,13 +68,25 @@ impl FileDecoder {
     ///
     /// # Errors
     /// `Unavailable` when the file can't be read.
-    pub fn decode(&self, file: &FoundFile, mut emit: impl FnMut(RecordBatch, Vec<BadRecord>) -> bool) -> Result<()> {
+    pub fn decode(&self, file: &FoundFile, emit: impl FnMut(RecordBatch, Vec<BadRecord>) -> bool) -> Result<()> {
+        self.decode_part(&Ranges::new(Arc::clone(&self.store), file), None, emit).map(drop)
+    }
+
+    /// The same for a part of a text, or for the whole file; how far it came, unless the consumer had enough before. A
+    /// compressed text of which parts are read isn't checked to its end: what can't be decompressed is one bad record after what could.
+    pub(crate) fn decode_part(
+        &self,
+        ranges: &Ranges,
+        part: Option<&TextPart>,
+        mut emit: impl FnMut(RecordBatch, Vec<BadRecord>) -> bool,
+    ) -> Result<Option<Reached>> {
+        let file = ranges.file();
         let constants = match self.constants(file) {
-            Ok(constants) if constants.is_empty() => return self.read(file, &mut emit),
+            Ok(constants) if constants.is_empty() => return self.read(ranges, part, &mut emit),
             Ok(constants) => constants,
             Err(reason) => {
                 emit(RecordBatch::new_empty(file_schema(&self.columns)), vec![damaged(file, reason)]);
-                return Ok(());
+                return Ok(Some(Reached::end_of(file)));
             }
         };
         let schema = file_schema(&self.columns);
@@ -87,137 +96,32 @@ impl FileDecoder {
             Format::Csv(CsvOptions { header: false, .. }) => constants.without(&self.columns),
             _ => Arc::clone(&self.columns),
         };
-        self.of_columns(columns).read(file, &mut |rows, bad| match constants.with(&rows, &schema) {
-            Ok(rows) => emit(rows, bad),
-            Err(error) => {
-                failure = Some(error);
-                false
-            }
-        })?;
-        failure.map_or(Ok(()), Err)
+        let reached =
+            self.of_columns(columns).read(ranges, part, &mut |rows, bad| match constants.with(&rows, &schema) {
+                Ok(rows) => emit(rows, bad),
+                Err(error) => {
+                    failure = Some(error);
+                    false
+                }
+            })?;
+        failure.map_or(Ok(reached), Err)
     }
 
     /// Hands out what is in the file.
-    fn read(&self, file: &FoundFile, emit: &mut impl FnMut(RecordBatch, Vec<BadRecord>) -> bool) -> Result<()> {
-        match self.read.format {
-            Format::Parquet | Format::Avro | Format::BinaryFile => self.whole(file, emit),
-            Format::Json | Format::JsonDocument | Format::Csv(_) | Format::Text | Format::Raw => self.text(file, emit),
-        }
-    }
-
-    fn text(&self, file: &FoundFile, emit: &mut impl FnMut(RecordBatch, Vec<BadRecord>) -> bool) -> Result<()> {
-        let compression = Compression::of(&file.location);
-        if compression != Compression::None
-            && let Some(reason) = self.verify(file, compression)?
-        {
-            emit(RecordBatch::new_empty(file_schema(&self.columns)), vec![damaged(file, reason)]);
-            return Ok(());
-        }
-        let (ranges, input) = self.reader(file);
-        let input = compression.open(input).map_err(|error| unreadable(&ranges, file, &error))?;
-        self.chunks((file, &ranges), input, emit)
-    }
-
-    /// Why a compressed file isn't whole, if it isn't.
-    fn verify(&self, file: &FoundFile, compression: Compression) -> Result<Option<String>> {
-        let (ranges, input) = self.reader(file);
-        let mut decoder = compression.open(input).map_err(|error| unreadable(&ranges, file, &error))?;
-        let limit = file.size.max(1).saturating_mul(self.limits.ratio).max(CHUNK as u64);
-        let mut buffer = vec![0; 1 << 16];
-        let mut total = 0_u64;
-        loop {
-            match decoder.read(&mut buffer) {
-                Ok(0) => return Ok(None),
-                Ok(read) => total += read as u64,
-                Err(error) => {
-                    return match ranges.stop(format!("the compressed file can't be read to its end: {error}")) {
-                        Stop::Damaged(reason) => Ok(Some(reason)),
-                        Stop::Unreadable(error) => Err(error),
-                    };
-                }
-            }
-            if total > limit {
-                return Ok(Some(format!("the file grows to more than {} times its size", self.limits.ratio)));
-            }
-        }
-    }
-
-    fn chunks(
+    fn read(
         &self,
-        (file, ranges): (&FoundFile, &Ranges),
-        mut input: impl Read,
+        ranges: &Ranges,
+        part: Option<&TextPart>,
         emit: &mut impl FnMut(RecordBatch, Vec<BadRecord>) -> bool,
-    ) -> Result<()> {
-        let mut cutter = Cutter::new(&self.read.format, self.limits.record_bytes);
-        let mut decoder = None;
-        let mut text = Vec::with_capacity(CHUNK * 2);
-        let (mut is_first, mut before) = (true, 0);
-        loop {
-            let read = input.by_ref().take(CHUNK as u64).read_to_end(&mut text);
-            let read = read.map_err(|error| unreadable(ranges, file, &error))?;
-            if std::mem::take(&mut is_first) && text.starts_with(BYTE_ORDER_MARK) {
-                text.drain(..BYTE_ORDER_MARK.len());
+    ) -> Result<Option<Reached>> {
+        match self.read.format {
+            Format::Parquet | Format::Avro | Format::BinaryFile => {
+                self.whole(ranges, emit).map(|()| Some(Reached::end_of(ranges.file())))
             }
-            let is_last = read == 0;
-            let (mut records, end) = cutter.cut(&text, is_last);
-            if !records.is_empty() {
-                let decoder = match &mut decoder {
-                    Some(decoder) => decoder,
-                    none => none.insert(self.decoder(file, &text, &mut records)?),
-                };
-                let (rows, bad) = self.decode_chunk(file, decoder, &text, (records, before))?;
-                before += i64::try_from(rows.num_rows()).unwrap_or(i64::MAX);
-                if !emit(rows, bad) {
-                    return Ok(());
-                }
+            Format::Json | Format::JsonDocument | Format::Csv(_) | Format::Text | Format::Raw => {
+                self.text(ranges, part, emit)
             }
-            if is_last {
-                return Ok(());
-            }
-            text.drain(..end);
         }
-    }
-
-    fn decode_chunk(
-        &self,
-        file: &FoundFile,
-        decoder: &Decoder,
-        text: &[u8],
-        (records, before): (Vec<Record>, i64),
-    ) -> Result<(RecordBatch, Vec<BadRecord>)> {
-        let limit = self.limits.record_bytes;
-        let bulk = match &self.read.rescued_column {
-            Some(column) => decoder.decode_rescuing(text, records, limit, column)?,
-            None => decoder.decode(text, records, limit)?,
-        };
-        let bad = bulk.bad.into_iter().map(|(index, reason)| {
-            let record = &bulk.records[index];
-            let raw = &text[record.range.clone()];
-            let raw = Bytes::copy_from_slice(&raw[..raw.len().min(self.limits.record_bytes)]);
-            BadRecord { reason, raw, position: format!("{}:{}", file.path, record.line), origin: origin(file) }
-        });
-        Ok((with_metadata(bulk.rows, file, before)?, bad.collect()))
-    }
-
-    /// The decoder of a file; a CSV header is taken off the records. One that names no column at all is one in other
-    /// words, and columns are found by position.
-    fn decoder(&self, file: &FoundFile, text: &[u8], records: &mut Vec<Record>) -> Result<Decoder> {
-        let (read, columns, origin) = (&self.read, &self.columns, Some(file.path.as_str()));
-        let by_name = match &read.format {
-            Format::Csv(CsvOptions { header: true, .. }) => {
-                let header = records.remove(0).range;
-                let end = records.last().map_or(header.end, |last| last.range.end);
-                let sample = &text[header.start..end];
-                Decoder::with_header(read, columns, (&text[header], sample), origin)?
-            }
-            _ => None,
-        };
-        Ok(by_name.unwrap_or_else(|| Decoder::new(read, columns, origin)))
-    }
-
-    fn reader(&self, file: &FoundFile) -> (Ranges, RangeReader) {
-        let ranges = Ranges::new(Arc::clone(&self.store), file);
-        (ranges.clone(), RangeReader::new(ranges, self.runtime.clone()))
     }
 }
 
@@ -260,16 +164,6 @@ pub(super) fn origin(file: &FoundFile) -> Origin {
 }
 
 /// The one bad record of a file that isn't whole, or is no file of its format.
-pub(super) fn damaged(file: &FoundFile, reason: String) -> BadRecord {
+pub(crate) fn damaged(file: &FoundFile, reason: String) -> BadRecord {
     BadRecord { reason, raw: Bytes::new(), position: file.path.clone(), origin: origin(file) }
-}
-
-fn unreadable(ranges: &Ranges, file: &FoundFile, error: &std::io::Error) -> LakeError {
-    match ranges.stop(error.to_string()) {
-        Stop::Unreadable(error) => error,
-        Stop::Damaged(reason) => {
-            let source = object_store::Error::Generic { store: "files", source: reason.into() };
-            LakeError::Storage { action: "can't read", path: file.path.clone(), source }
-        }
-    }
 }

@@ -24,17 +24,21 @@ mod records;
 mod rescue;
 mod sample;
 mod side;
+mod text;
 mod unknown;
 mod unwrap;
 mod whole;
 
+pub(crate) use files::damaged;
 pub use files::{FileDecoder, FoundFile, file_schema};
 pub use infer::infer_schema;
 pub use landing::Landing;
 pub use messages::{decode_messages, message_schema, sample_messages};
+pub(crate) use ranges::Ranges;
 pub use sample::{Sample, read_sample};
 pub(crate) use side::{HEADWATER, RAW_FIELDS, misfit_rows};
 pub use side::{SideContext, bad_records, side_rows, side_schema};
+pub(crate) use text::{Reached, TextPart};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};

@@ -9,6 +9,7 @@ use object_store::{GetOptions, ObjectStore};
 
 use super::FoundFile;
 use crate::error::LakeError;
+use crate::landing_progress::LandingProgress;
 
 /// Bytes read from storage at a time.
 pub(super) const CHUNK: usize = 4 << 20;
@@ -24,15 +25,38 @@ pub(super) enum Stop {
 
 /// Reads ranges, and remembers what storage said when one couldn't be read. Clones remember together.
 #[derive(Debug, Clone)]
-pub(super) struct Ranges {
+pub(crate) struct Ranges {
     store: Arc<dyn ObjectStore>,
     file: FoundFile,
+    /// All of the file, if it was read before.
+    body: Option<Bytes>,
+    /// Who is told of what is read.
+    progress: Option<Arc<LandingProgress>>,
     failure: Arc<Mutex<Option<object_store::Error>>>,
 }
 
 impl Ranges {
-    pub(super) fn new(store: Arc<dyn ObjectStore>, file: &FoundFile) -> Self {
-        Self { store, file: file.clone(), failure: Arc::default() }
+    pub(crate) fn new(store: Arc<dyn ObjectStore>, file: &FoundFile) -> Self {
+        Self { store, file: file.clone(), body: None, progress: None, failure: Arc::default() }
+    }
+
+    /// The same, which tell how much is read.
+    pub(crate) fn told(mut self, progress: &Arc<LandingProgress>) -> Self {
+        self.progress = Some(Arc::clone(progress));
+        self
+    }
+
+    /// The file that they are of.
+    pub(crate) const fn file(&self) -> &FoundFile {
+        &self.file
+    }
+
+    /// Reads the whole file now. If it can't be read, it will be told when it is read again.
+    pub(crate) async fn ahead(mut self) -> Self {
+        if self.file.size > 0 {
+            self.body = self.try_read(0..self.file.size).await.ok();
+        }
+        self
     }
 
     /// The bytes of a range; an error that says no more than that is remembered.
@@ -56,6 +80,12 @@ impl Ranges {
     }
 
     async fn try_read(&self, range: Range<u64>) -> object_store::Result<Bytes> {
+        let within = range.start <= range.end && range.end <= self.file.size;
+        if let (Some(body), true, Ok(start), Ok(end)) =
+            (&self.body, within, usize::try_from(range.start), usize::try_from(range.end))
+        {
+            return Ok(body.slice(start..end));
+        }
         let options = GetOptions { range: Some(range.into()), ..GetOptions::default() };
         let found = self.store.get_opts(&self.file.location, options).await?;
         let is_other =
@@ -64,7 +94,11 @@ impl Ranges {
             let source = "the file changed while it was read; it is read whole the next time".into();
             return Err(object_store::Error::Generic { store: "files", source });
         }
-        found.bytes().await
+        let bytes = found.bytes().await?;
+        if let Some(progress) = &self.progress {
+            progress.read(0, bytes.len() as u64);
+        }
+        Ok(bytes)
     }
 }
 
@@ -73,7 +107,7 @@ fn bare(etag: &str) -> &str {
     etag.trim_matches('"')
 }
 
-/// The whole file from its beginning, for a thread that may block.
+/// A file from its beginning to its end, for a thread that may block.
 #[derive(Debug)]
 pub(super) struct RangeReader {
     ranges: Ranges,
@@ -85,6 +119,12 @@ pub(super) struct RangeReader {
 impl RangeReader {
     pub(super) const fn new(ranges: Ranges, runtime: tokio::runtime::Handle) -> Self {
         Self { ranges, runtime, at: 0, buffer: Bytes::new() }
+    }
+
+    /// From a byte on.
+    pub(super) const fn starting_at(mut self, at: u64) -> Self {
+        self.at = at;
+        self
     }
 }
 

@@ -74,6 +74,23 @@ impl<'a> Cutter<'a> {
         Self { format, limit, line: 1, by_lines: 0, skipping: false, list: List::Outside }
     }
 
+    /// At the beginning of a record, after so many lines.
+    pub(super) const fn after_lines(mut self, lines: u64) -> Self {
+        self.line = lines + 1;
+        self
+    }
+
+    /// Lines before the next byte.
+    pub(super) const fn lines(&self) -> u64 {
+        self.line - 1
+    }
+
+    /// Whether the next byte begins a record, of which nothing before it tells anything.
+    pub(super) fn is_between_records(&self) -> bool {
+        let is_in_list = *self.format == Format::JsonDocument && self.list != List::Outside;
+        self.by_lines == 0 && !self.skipping && !is_in_list
+    }
+
     /// The records that end in this text, blank lines and comments left out, and how many bytes of it
     /// are done with; the others are to be handed in again with what follows them. Nothing follows
     /// the last text.

@@ -42,9 +42,10 @@ impl FileDecoder {
     /// Hands out the rows of a file, or its one bad record.
     pub(super) fn whole(
         &self,
-        file: &FoundFile,
+        ranges: &Ranges,
         emit: &mut impl FnMut(RecordBatch, Vec<BadRecord>) -> bool,
     ) -> Result<()> {
+        let file = ranges.file();
         let (mut kept, mut size) = (Some(Vec::new()), 0);
         let keep = |piece: Piece| {
             size += piece.0.get_array_memory_size();
@@ -54,7 +55,7 @@ impl FileDecoder {
             }
             true
         };
-        match self.pieces(file, keep) {
+        match self.pieces(ranges, keep) {
             Ok(()) => {}
             Err(Stop::Unreadable(error)) => return Err(error),
             Err(Stop::Damaged(reason)) => {
@@ -66,15 +67,16 @@ impl FileDecoder {
             let _ = kept.into_iter().all(|(rows, bad)| emit(rows, bad));
             return Ok(());
         }
-        self.pieces(file, |(rows, bad)| emit(rows, bad)).map_err(|stop| match stop {
+        self.pieces(ranges, |(rows, bad)| emit(rows, bad)).map_err(|stop| match stop {
             Stop::Unreadable(error) => error,
             Stop::Damaged(reason) => LakeError::Internal { message: format!("{}: {reason}", file.path) },
         })
     }
 
     /// The file's rows as they are decoded, until the taker has enough.
-    fn pieces(&self, file: &FoundFile, mut take: impl FnMut(Piece) -> bool) -> std::result::Result<(), Stop> {
-        let mut batches = guarded(|| self.batches(file))?;
+    fn pieces(&self, ranges: &Ranges, mut take: impl FnMut(Piece) -> bool) -> std::result::Result<(), Stop> {
+        let file = ranges.file();
+        let mut batches = guarded(|| self.batches(ranges.clone()))?;
         let mut first = 0;
         while let Some(rows) = guarded(|| batches.next().transpose())? {
             let count = rows.num_rows();
@@ -86,8 +88,8 @@ impl FileDecoder {
         Ok(())
     }
 
-    fn batches(&self, file: &FoundFile) -> std::result::Result<Batches, Stop> {
-        let ranges = Ranges::new(Arc::clone(&self.store), file);
+    fn batches(&self, ranges: Ranges) -> std::result::Result<Batches, Stop> {
+        let file = &ranges.file().clone();
         let (runtime, ratio) = (self.runtime.clone(), self.limits.ratio);
         Ok(match self.read.format {
             Format::Avro => {

@@ -144,7 +144,10 @@ impl FlowRun<'_> {
     async fn progress_of(&self, pinned: &Pinned, identity: &Identity) -> Result<Option<i64>> {
         match (identity, &pinned.main) {
             (Identity::Progress { app_id, .. }, Some(table)) => table.transaction(app_id).await,
-            (Identity::Progress { .. } | Identity::Numbers(_) | Identity::Sources { .. }, _) => Ok(None),
+            (
+                Identity::Progress { .. } | Identity::Numbers(_) | Identity::Part { .. } | Identity::Sources { .. },
+                _,
+            ) => Ok(None),
         }
     }
 

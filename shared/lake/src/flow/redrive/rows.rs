@@ -146,7 +146,11 @@ impl FlowRun<'_> {
         match (flow.stream().map(|stream| &stream.source), batch.record) {
             (Some(RelationSource::Events { .. }), Some((_, landed))) => Ok(landed || !messages_wait),
             (Some(RelationSource::Files { .. }), Some((path, landed))) => {
-                Ok(landed || FlowRun { flow, ..*self }.is_rowless(pinned.main.as_ref(), path).await?)
+                let marks = FlowRun { flow, ..*self }.file_marks(pinned.main.as_ref()).await?;
+                Ok(match batch.version.and_then(|start| u64::try_from(start).ok()) {
+                    Some(start) => marks.is_behind(path, start),
+                    None => landed && !marks.is_in_parts(path) || marks.is_done(path),
+                })
             }
             (Some(RelationSource::Events { .. } | RelationSource::Files { .. }), None) => Ok(false),
             (Some(RelationSource::Table(_) | RelationSource::TableStream { .. }) | None, _) => {

@@ -1,0 +1,188 @@
+//! Decodes records in bulk, and finds the bad ones by halving.
+
+mod columns;
+mod formats;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use arrow::datatypes::{Schema, SchemaRef};
+use headwater_core::envelope::Envelope;
+use headwater_core::model::Format;
+use memchr::memchr;
+
+pub(super) use columns::{tells, without_rescued};
+
+use super::json::fraction_for_integer;
+use super::records::{Record, lines_of};
+use super::unknown::new_columns;
+use super::unwrap::Unwrapped;
+use crate::error::{LakeError, Result};
+
+/// Decoded records, and which of them are in the rows.
+#[derive(Debug)]
+pub(super) struct Bulk {
+    /// One row a good record, in order.
+    pub(super) rows: RecordBatch,
+    /// All records; not those given, where a CSV record that can't be decoded was cut into its lines.
+    pub(super) records: Vec<Record>,
+    /// Indexes of the good records.
+    pub(super) good: Vec<usize>,
+    /// Indexes of the others, with reasons.
+    pub(super) bad: Vec<(usize, String)>,
+}
+
+/// How records of one input are decoded.
+#[derive(Debug, Clone)]
+pub(super) struct Decoder {
+    /// Columns as they stand in the input (for CSV, in its order).
+    pub(super) input: SchemaRef,
+    /// Columns wanted.
+    pub(super) output: SchemaRef,
+    pub(super) format: Format,
+    envelope: Option<Envelope>,
+    /// Fractions must be looked for.
+    has_integers: bool,
+    /// Fields that have no column are told, rather than left out.
+    tells: bool,
+    /// The file that the input is, if it is one.
+    pub(super) origin: Option<String>,
+}
+
+impl Decoder {
+    /// The rows of all records, if nothing is wrong with any and nothing is left over.
+    ///
+    /// # Errors
+    /// [`LakeError::NewColumns`] where fields without a column are to be told.
+    pub(super) fn all_at_once(
+        &self,
+        text: &[u8],
+        records: &[Record],
+        record_bytes: usize,
+    ) -> Result<Option<RecordBatch>> {
+        let is_sound = |record: &Record| self.fault(text, record, record_bytes).is_none();
+        if self.leaves_out() || !records.iter().all(is_sound) {
+            return Ok(None);
+        }
+        let some: Vec<usize> = (0..records.len()).collect();
+        match (Self { tells: true, ..self.clone() }).attempt(text, records, &some) {
+            Ok(rows) => Ok((rows.num_rows() == records.len()).then_some(rows)),
+            Err(reason) => self.tell(&reason, (text, records), &some).map(|()| None),
+        }
+    }
+
+    /// An error if a reason is about fields without a column, for which there may be some.
+    fn tell(&self, reason: &str, (text, records): (&[u8], &[Record]), some: &[usize]) -> Result<()> {
+        if !self.tells || !reason.contains(WITHOUT_COLUMN) {
+            return Ok(());
+        }
+        let records = some.iter().map(|index| &text[records[*index].range.clone()]);
+        new_columns(records, self.output.fields()).map_or(Ok(()), |columns| Err(self.told(columns)))
+    }
+
+    fn told(&self, columns: Schema) -> LakeError {
+        let origin = self.origin.clone().unwrap_or_else(|| "a message".into());
+        LakeError::NewColumns { origin, columns: Arc::new(columns) }
+    }
+
+    /// Decodes records of a text. A CSV record over several lines that can't be decoded is decoded
+    /// line by line: a stray quote costs its own line only.
+    pub(super) fn decode(&self, text: &[u8], records: Vec<Record>, record_bytes: usize) -> Result<Bulk> {
+        if let Some(envelope) = self.envelope {
+            return self.decode_unwrapped(Unwrapped::new(envelope, (text, records), record_bytes));
+        }
+        let bulk = self.decode_as_cut(text, records, record_bytes)?;
+        let is_cut = |index: usize| memchr(b'\n', &text[bulk.records[index].range.clone()]).is_some();
+        let broken: BTreeSet<usize> = match self.format {
+            Format::Csv(_) => bulk.bad.iter().map(|(index, _)| *index).filter(|index| is_cut(*index)).collect(),
+            _ => return Ok(bulk),
+        };
+        if broken.is_empty() {
+            return Ok(bulk);
+        }
+        let pieces = bulk.records.into_iter().enumerate().flat_map(|(index, record)| {
+            if broken.contains(&index) { lines_of(text, &record, &self.format) } else { vec![record] }
+        });
+        self.decode_as_cut(text, pieces.collect(), record_bytes)
+    }
+
+    fn decode_unwrapped(&self, unwrapped: Unwrapped) -> Result<Bulk> {
+        let Unwrapped { text, rows, of, records, mut bad } = unwrapped;
+        let bulk = self.decode_as_cut(&text, rows, usize::MAX)?;
+        bad.extend(bulk.bad.into_iter().map(|(index, reason)| (of[index], reason)));
+        bad.sort();
+        Ok(Bulk { rows: bulk.rows, records, good: bulk.good.into_iter().map(|index| of[index]).collect(), bad })
+    }
+
+    fn decode_as_cut(&self, text: &[u8], records: Vec<Record>, record_bytes: usize) -> Result<Bulk> {
+        let mut bad = Vec::new();
+        let mut sound = Vec::with_capacity(records.len());
+        for (index, record) in records.iter().enumerate() {
+            match self.fault(text, record, record_bytes) {
+                Some(fault) => bad.push((index, fault)),
+                None => sound.push(index),
+            }
+        }
+        let mut batches = Vec::new();
+        self.halve((text, &records), &sound, &mut batches, &mut bad)?;
+        bad.sort();
+        let good = without(sound, &bad);
+        let rows = match batches.as_slice() {
+            [one] => one.clone(),
+            many => concat_batches(&self.output, many).map_err(LakeError::arrow)?,
+        };
+        Ok(Bulk { rows, records, good, bad })
+    }
+
+    /// Why a record needn't be tried.
+    fn fault(&self, text: &[u8], record: &Record, record_bytes: usize) -> Option<String> {
+        if record.range.len() > record_bytes {
+            return Some(format!("larger than {record_bytes} bytes"));
+        }
+        if let Some(fault) = record.fault {
+            return Some(fault.to_owned());
+        }
+        let is_suspect = record.has_fraction && self.has_integers;
+        is_suspect.then(|| fraction_for_integer(&text[record.range.clone()], self.output.fields())).flatten()
+    }
+
+    fn halve(
+        &self,
+        (text, records): (&[u8], &[Record]),
+        some: &[usize],
+        batches: &mut Vec<RecordBatch>,
+        bad: &mut Vec<(usize, String)>,
+    ) -> Result<()> {
+        if some.is_empty() {
+            return Ok(());
+        }
+        match self.attempt(text, records, some) {
+            Ok(rows) if rows.num_rows() == some.len() => batches.push(rows),
+            Ok(_) if some.len() == 1 => bad.push((some[0], "not one record".into())),
+            Err(reason) if some.len() == 1 => {
+                self.tell(&reason, (text, records), some)?;
+                bad.push((some[0], reason));
+            }
+            halves => {
+                if let Err(reason) = halves {
+                    self.tell(&reason, (text, records), some)?;
+                }
+                let (left, right) = some.split_at(some.len() / 2);
+                self.halve((text, records), left, batches, bad)?;
+                self.halve((text, records), right, batches, bad)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the decoder says of a field that has no column.
+const WITHOUT_COLUMN: &str = "missing from schema";
+
+/// What is left of the sound records once the bad ones, in order, are taken out.
+fn without(sound: Vec<usize>, bad: &[(usize, String)]) -> Vec<usize> {
+    let refused = |index: &usize| bad.binary_search_by_key(index, |(bad, _)| *bad).is_ok();
+    sound.into_iter().filter(|index| !refused(index)).collect()
+}
