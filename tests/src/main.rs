@@ -23,6 +23,7 @@ mod flows;
 mod formats;
 mod frames;
 mod fuzz;
+mod headers;
 mod hostile;
 mod ingest;
 mod lakes;

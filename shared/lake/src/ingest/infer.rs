@@ -1,6 +1,6 @@
 //! Columns from a sample.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -161,5 +161,24 @@ pub(super) fn infer_csv(sample: &[u8], options: &headwater_core::model::CsvOptio
     if let Ok(null) = regex::Regex::new(&format!("^(?:{})?$", regex::escape(&options.null_value))) {
         format = format.with_null_regex(null);
     }
-    format.infer_schema(sample, Some(SAMPLE_LINES)).map_or_else(|_| Schema::empty(), |(schema, _)| schema)
+    let Ok((inferred, _)) = format.infer_schema(sample, Some(SAMPLE_LINES)) else { return Schema::empty() };
+    let given: Vec<String> = match options.header {
+        true => inferred.fields().iter().map(|field| field.name().clone()).collect(),
+        false => vec![String::new(); inferred.fields().len()],
+    };
+    let named = column_names(&given).into_iter().zip(inferred.fields());
+    Schema::new(named.map(|(name, field)| field.as_ref().clone().with_name(name)).collect::<Vec<_>>())
+}
+
+/// What columns are called by a header, as in Spark: one without a name by its place, `_c0`, and of names that are there more
+/// than once, in any case, each with its place behind it.
+pub(super) fn column_names(given: &[String]) -> Vec<String> {
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    given.iter().for_each(|name| *counts.entry(name.to_lowercase()).or_default() += 1);
+    let name = |(at, name): (usize, &String)| match counts.get(&name.to_lowercase()) {
+        _ if name.is_empty() => format!("_c{at}"),
+        Some(count) if *count > 1 => format!("{name}{at}"),
+        Some(_) | None => name.clone(),
+    };
+    given.iter().enumerate().map(name).collect()
 }

@@ -7,7 +7,7 @@ use headwater_core::model::{CsvOptions, Evolution, Format, ReadOptions};
 
 use super::Decoder;
 use crate::error::Result;
-use crate::ingest::infer::infer_csv;
+use crate::ingest::infer::{column_names, infer_csv};
 use crate::ingest::json::has_integers;
 
 /// What a column of CSV that isn't wanted is called behind its own name.
@@ -42,33 +42,30 @@ impl Decoder {
     ) -> Result<Option<Self>> {
         let mut decoder = Self::new(read, columns, origin);
         let Format::Csv(options) = &read.format else { return Ok(None) };
-        let names = header_names(header, options);
+        let given = header_names(header, options);
+        let names = column_names(&given);
         let mut wanted: Vec<&Arc<Field>> = decoder.output.fields().iter().collect();
-        let mut field = |name: &String| {
-            let same = |exact: bool, field: &Field| match exact {
+        let mut field = |(name, given): (&String, &String)| {
+            let same = |field: &Field, name: &str, exact: bool| match exact {
                 true => field.name() == name,
                 false => field.name().eq_ignore_ascii_case(name),
             };
-            let find = |exact| wanted.iter().position(|field| same(exact, field));
-            match find(true).or_else(|| find(false)) {
+            let find = |(name, exact): (&String, bool)| wanted.iter().position(|field| same(field, name, exact));
+            // A column may be called as one of several in the header.
+            match [(name, true), (name, false), (given, true), (given, false)].into_iter().find_map(find) {
                 Some(at) => wanted.swap_remove(at).as_ref().clone(),
                 None => Field::new(format!("{name}{NOT_READ}"), DataType::Utf8, true),
             }
         };
-        let fields: Vec<Field> = names.iter().map(&mut field).collect();
+        let fields: Vec<Field> = names.iter().zip(&given).map(&mut field).collect();
         if wanted.len() == decoder.output.fields().len() {
             return Ok(None);
         }
-        let is_new = |name: &str| {
-            !name.is_empty() && !decoder.output.fields().iter().any(|field| field.name().eq_ignore_ascii_case(name))
-        };
-        if decoder.tells && names.iter().any(|name| is_new(name)) {
-            let mut found: Vec<Arc<Field>> = Vec::new();
-            for field in infer_csv(sample, options).fields() {
-                if is_new(field.name()) && !found.iter().any(|known| known.name().eq_ignore_ascii_case(field.name())) {
-                    found.push(Arc::clone(field));
-                }
-            }
+        let is_new = |field: &Field| field.name().ends_with(NOT_READ);
+        if decoder.tells && fields.iter().any(is_new) {
+            let inferred = infer_csv(sample, options);
+            let pairs = inferred.fields().iter().zip(&fields);
+            let found: Vec<_> = pairs.filter(|(_, own)| is_new(own)).map(|(field, _)| Arc::clone(field)).collect();
             if !found.is_empty() {
                 return Err(decoder.told(Schema::new(found)));
             }
