@@ -156,14 +156,14 @@ async fn drain_bad(
 async fn close(outlet: Outlet, plan: &Plan, poured: Result<Option<i64>>) -> Result<Executed> {
     let closed = match poured {
         Ok(highest_event_time) if !plan.has_failed() => {
-            outlet.close().await.map(|produced| Executed { produced, highest_event_time })
+            Box::pin(outlet.close()).await.map(|produced| Executed { produced, highest_event_time })
         }
         Ok(_) => {
-            outlet.abort().await;
+            Box::pin(outlet.abort()).await;
             Ok(Executed::default())
         }
         Err(error) => {
-            outlet.abort().await;
+            Box::pin(outlet.abort()).await;
             Err(error)
         }
     };

@@ -40,8 +40,8 @@ impl FlowRun<'_> {
         };
         let (quarantine, late) = (name.quarantine(), name.late());
         let (main, quarantine, late) =
-            futures::try_join!(self.lake.table(name), self.lake.table(&quarantine), self.lake.table(&late))?;
-        Ok(Pinned { main, quarantine, late, changes })
+            futures::join!(self.lake.table(name), self.lake.table(&quarantine), self.lake.table(&late));
+        Ok(Pinned { main: main?, quarantine: quarantine?, late: late?, changes })
     }
 
     /// The same for records that nobody has tried to land before: a side table that was missing has none of them. If it is
@@ -49,12 +49,12 @@ impl FlowRun<'_> {
     pub(super) async fn pin_target_of_new_records(&self) -> Result<Pinned> {
         let name = &self.flow.target;
         let (quarantine, late) = (name.quarantine(), name.late());
-        let (main, quarantine, late) = futures::try_join!(
+        let (main, quarantine, late) = futures::join!(
             self.lake.table(name),
             self.lake.table_once_seen(&quarantine),
             self.lake.table_once_seen(&late)
-        )?;
-        Ok(Pinned { main, quarantine, late, changes: None })
+        );
+        Ok(Pinned { main: main?, quarantine: quarantine?, late: late?, changes: None })
     }
 
     /// The target as this batch writes it, from the query's columns.

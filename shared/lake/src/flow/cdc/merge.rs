@@ -123,7 +123,7 @@ impl FlowRun<'_> {
         let mut sink = Sink::new(self.lake.storage(), plan, &cut.format)?;
         let filled = Box::pin(self.fill((&mut sink, feed.as_mut()), (plan, table), (&cut, spread), new)).await;
         let written = match &filled {
-            Ok(_) => sink.close().await,
+            Ok(_) => Box::pin(sink.close()).await,
             Err(_) => {
                 sink.abort().await;
                 Ok(Written::default())

@@ -240,9 +240,9 @@ impl FlowRun<'_> {
     async fn gather(&self, given: &Given, session: &Session<'_>) -> Result<(Held, Produced)> {
         let mut outlet = Outlet::new(Arc::clone(&session.plan));
         match self.pour_changes(given, session, &mut outlet).await {
-            Ok(held) => Ok((held, outlet.close().await?)),
+            Ok(held) => Ok((held, Box::pin(outlet.close()).await?)),
             Err(error) => {
-                outlet.abort().await;
+                Box::pin(outlet.abort()).await;
                 Err(error)
             }
         }
