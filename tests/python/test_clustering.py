@@ -19,8 +19,10 @@ def landed(project):
     project.write("sql/points.sql", SQL)
     for n in range(16):
         project.write(f"in/{n:02}.json", "".join(json.dumps(row) + "\n" for row in rows[n * 1000 : (n + 1) * 1000]))
+    settings = (project.folder / "pipeline.yml").read_text()
+    project.write("pipeline.yml", settings + "compact_min_files: 100\n")
     project.run("run")
-    project.write("pipeline.yml", (project.folder / "pipeline.yml").read_text() + "compact_min_files: 2\ntarget_file_size: 128KiB\n")
+    project.write("pipeline.yml", settings + "compact_min_files: 2\ntarget_file_size: 128KiB\n")
     return sorted(rows, key=lambda row: row["id"])
 
 

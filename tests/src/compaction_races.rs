@@ -206,8 +206,9 @@ async fn a_lost_answer_counts_as_committed_and_the_file_stays() {
 async fn a_commit_that_lands_after_it_gave_up_finds_its_file() {
     let pair = pair();
     table_of(&pair.quick, 0..4).await;
-    pair.faults.fail(Operation::Put, &log_entry(4), [Fault::Late]);
-    let deadline = Some(Utc::now() + chrono::Duration::seconds(5));
+    let refused = std::iter::repeat_n(Fault::Refused, 100);
+    pair.faults.fail(Operation::Put, &log_entry(4), std::iter::once(Fault::Late).chain(refused));
+    let deadline = Some(Utc::now() + chrono::Duration::seconds(3));
     let report = lake_of(&pair.slow).compact(&Trigger { cause: Cause::Timer(Vec::new()), deadline }).await;
     assert!(matches!(outcomes(&report)[..], [Outcome::Retryable { .. }]), "{:?}", outcomes(&report));
     assert!(pair.faults.land_late().await.iter().all(Result::is_ok));
