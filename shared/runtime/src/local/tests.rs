@@ -99,11 +99,11 @@ async fn a_message_worth_a_redelivery_is_tried_once_an_update_and_stays() {
 async fn messages_stay_hidden_from_others_while_they_are_worked_on() {
     let folder = tempfile::tempdir().unwrap();
     let mut host = host(folder.path());
-    let options = SpoolOptions { visibility_timeout: Duration::from_millis(400), max_receive_count: 5 };
+    let options = SpoolOptions { visibility_timeout: Duration::from_secs(2), max_receive_count: 5 };
     host.queues[0].binding = Binding::Spool(Spool::open(folder.path().join("spool"), options).unwrap());
     host.pace.batch_messages = 5;
     let handler = async |seen: Spool| {
-        tokio::time::sleep(Duration::from_millis(900)).await;
+        tokio::time::sleep(Duration::from_millis(4_500)).await;
         assert_eq!(seen.receive(5, u64::MAX, Utc::now()).unwrap(), []);
         Report::default()
     };
