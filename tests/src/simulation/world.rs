@@ -160,6 +160,12 @@ impl World {
         }
     }
 
+    /// Whether two runs are the same, and not only alike. In a storm it hangs on threads of the library's own how much a process
+    /// asks for before it gives up; and whoever lands files writes rows and what is put aside at once, in either order.
+    pub(super) fn is_exact(&self) -> bool {
+        self.storm.is_none() && !self.roles.contains(&Some(FunctionKind::BronzeFiles))
+    }
+
     /// The same with a bug: messages of a process that dies are taken for done.
     pub(super) fn forgetting(self) -> Self {
         Self { forgets: true, ..self }
