@@ -151,7 +151,7 @@ impl FlowRun<'_> {
     }
 
     /// Whether the target's warm handle tells that all of the source is consumed; its side tables aren't ahead then. What it
-    /// can't tell is that the target was reset meanwhile: timers see that.
+    /// can't tell is that the target was reset meanwhile: a timer sees that, and the next commit of the source.
     async fn has_seen(&self, source: &Table) -> Result<bool> {
         let target = self.lake.warm(&self.flow.target).await;
         let consumed = progress(target.as_ref(), &self.lake.app_id(self.flow)).await?;
