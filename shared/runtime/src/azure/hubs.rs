@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::desk::{Desk, UNDONE, Waiting, settle};
 use crate::error::{Result, RuntimeError};
-use crate::eventhubs::{DrainLimits, HubSource};
+use crate::eventhubs::{Batches, DrainLimits, HubSource};
 use crate::function::{FunctionKind, Handler};
 
 /// What is read and landed together at most: all of it is in memory.
@@ -123,13 +123,17 @@ impl<H: Handler> Desk<'_, H> {
 
     /// Reads and lands all that the lake doesn't hold, as long as there is time; says what kept a partition from being read.
     async fn drain(&self, bound: &HubSource, deadline: DateTime<Utc>) -> Result<Option<RuntimeError>> {
+        let mut batches = Batches::new(bound);
+        let limits = || DrainLimits { batch: TOGETHER, deadline: until(deadline) };
         loop {
-            let drained = bound.drain(DrainLimits { batch: TOGETHER, deadline: until(deadline) }).await?;
+            let drained = batches.next(limits()).await?;
+            batches.read_on(&drained, limits());
             let trouble = bound.trouble(drained.ends);
             if drained.partitions.is_empty() {
                 return Ok(trouble);
             }
             let report = self.wake(bound, (drained.hub, drained.partitions), deadline).await;
+            batches.landed(&report).await;
             let goes_on = report.flows.iter().any(|flow| matches!(flow.outcome, Outcome::Committed { .. }));
             if !goes_on || Utc::now() >= deadline {
                 return Ok(trouble);

@@ -41,6 +41,8 @@ pub struct Drained {
     pub hub: HubIdentity,
     /// What is new, by partition.
     pub partitions: BTreeMap<String, PartitionBatch>,
+    /// The last number of each partition that was read or committed, if there is one.
+    pub numbers: BTreeMap<String, i64>,
     /// Why reading ended, by partition that had something new. What was read until then is good.
     pub ends: BTreeMap<String, End>,
 }
@@ -117,11 +119,13 @@ impl Hub {
             let reading = Reading { partition, read: None, limits, shared: Arc::clone(&shared) };
             tasks.spawn(async move { Box::pin(hub.partition(reading, committed)).await });
         }
-        let mut drained = Drained { hub, partitions: BTreeMap::new(), ends: BTreeMap::new() };
+        let mut drained = Drained { hub, partitions: BTreeMap::new(), numbers: committed, ends: BTreeMap::new() };
         while let Some(read) = tasks.join_next().await {
             let (name, batch, end) = read.map_err(|error| RuntimeError::Task { reason: error.to_string() })??;
             let is_new = |batch: &PartitionBatch| !batch.events.is_empty() || !batch.lost.is_empty();
-            drained.partitions.extend(batch.filter(is_new).map(|batch| (name.clone(), batch)));
+            let batch = batch.filter(is_new);
+            drained.numbers.extend(batch.iter().map(|batch| (name.clone(), batch.through)));
+            drained.partitions.extend(batch.map(|batch| (name.clone(), batch)));
             drained.ends.extend(end.map(|end| (name, end)));
         }
         if let Some(Shared { client, is_sound, .. }) = Arc::into_inner(shared) {

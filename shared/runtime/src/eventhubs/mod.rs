@@ -6,6 +6,7 @@
 //!
 //! Every call ends: each after a time-out, and all of them at the deadline.
 
+mod batches;
 mod client;
 mod credentials;
 mod drain;
@@ -21,6 +22,7 @@ use azure_messaging_eventhubs::ConsumerClient;
 use headwater_core::hub::HubAddress;
 use tokio::sync::Mutex;
 
+pub(crate) use self::batches::Batches;
 pub use self::credentials::{CONNECTION_VARIABLE, Credentials, IDENTITY_VARIABLE};
 pub use self::drain::{DrainLimits, Drained, End};
 pub use self::send::HubSender;

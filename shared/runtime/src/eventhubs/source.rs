@@ -63,6 +63,19 @@ impl HubSource {
         Box::pin(self.hub.drain(async |hub, names| self.committed.of(hub, names).await, limits)).await
     }
 
+    /// Reads what comes after the numbers of a hub, which are about to be committed; of another hub that has its address now, what
+    /// the lake doesn't hold.
+    pub(super) async fn drain_after(
+        &self,
+        (hub, numbers): (HubIdentity, BTreeMap<String, i64>),
+        limits: DrainLimits,
+    ) -> Result<Drained> {
+        let known = async |now: &HubIdentity, names: &[String]| {
+            if *now == hub { Ok(numbers) } else { self.committed.of(now, names).await }
+        };
+        Box::pin(self.hub.drain(known, limits)).await
+    }
+
     /// What kept a partition from being read to its end.
     pub(crate) fn trouble(&self, ends: BTreeMap<String, End>) -> Option<RuntimeError> {
         ends.into_iter().find_map(|(partition, end)| match end {

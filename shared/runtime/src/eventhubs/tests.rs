@@ -1,6 +1,7 @@
 //! Draining the emulator, whatever goes wrong.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use azure_messaging_eventhubs::models::EventData;
@@ -9,6 +10,8 @@ use eventhubs_emulator::{Emulator, Fault, Options};
 use headwater_core::batch::Limits;
 use headwater_core::error::ErrorKind;
 use headwater_core::hub::{HubAddress, Lost};
+use headwater_core::name::{DatasetName, FlowName};
+use headwater_core::report::{FlowReport, Outcome, Report};
 use tokio::time::Instant;
 
 use super::*;
@@ -167,6 +170,74 @@ async fn a_hub_made_anew_is_noticed() {
     assert!(error.to_string().contains("isn't the hub that was read before"), "{error}");
     let after = drain(&hub, &BTreeMap::new(), usize::MAX).await.unwrap().hub;
     assert_ne!(before.partition("0"), after.partition("0"));
+}
+
+/// What a lake has committed of each partition, and how often it was asked.
+type Held = Arc<Mutex<(BTreeMap<String, i64>, u32)>>;
+
+fn source(hub: Hub, held: &Held) -> HubSource {
+    let held = Arc::clone(held);
+    let committed = Committed::new(move |_, _| {
+        let mut held = held.lock().unwrap();
+        held.1 += 1;
+        Box::pin(std::future::ready(Ok(held.0.clone())))
+    });
+    HubSource { source: "flights".to_owned(), hub, committed }
+}
+
+/// Commits a batch, which has to go on right after what is committed, unless that fails.
+fn land(batch: &Drained, held: &Held, fails: bool) -> Report {
+    let mut flow = FlowReport::new(FlowName::new("raw"), DatasetName::new("raw"), "partitions");
+    flow.outcome = if fails {
+        Outcome::Retryable { reason: "storage is out of reach".to_owned() }
+    } else {
+        Outcome::Committed { version: 1 }
+    };
+    for (name, partition) in batch.partitions.iter().filter(|_| !fails) {
+        let numbers = numbers(batch, name);
+        let first = held.lock().unwrap().0.insert(name.clone(), partition.through).map_or(0, |last| last + 1);
+        assert_eq!(numbers, (first..=partition.through).collect::<Vec<_>>());
+    }
+    Report { flows: vec![flow], retry: Vec::new() }
+}
+
+#[tokio::test]
+async fn batches_are_read_ahead_of_what_is_landed_and_follow_each_other() {
+    let emulator = emulator().await;
+    fill(&emulator, 100).await;
+    let held = Held::default();
+    let source = source(hub(&emulator), &held);
+    let mut batches = Batches::new(&source);
+    let mut count = 0;
+    loop {
+        let batch = batches.next(limits(40)).await.unwrap();
+        if batch.partitions.is_empty() {
+            break;
+        }
+        batches.read_on(&batch, limits(40));
+        count += 1;
+        batches.landed(&land(&batch, &held, false)).await;
+    }
+    let all = BTreeMap::from([("0".to_owned(), 99), ("1".to_owned(), 99)]);
+    // The lake is asked for the first batch and after the last one.
+    assert_eq!(*held.lock().unwrap(), (all, 2));
+    assert!(count > 3, "{count}");
+}
+
+#[tokio::test]
+async fn what_was_read_ahead_of_a_batch_that_was_not_landed_is_given_up() {
+    let emulator = emulator().await;
+    fill(&emulator, 100).await;
+    let held = Held::default();
+    let source = source(hub(&emulator), &held);
+    let mut batches = Batches::new(&source);
+    for fails in [false, true, true, false] {
+        let batch = batches.next(limits(40)).await.unwrap();
+        batches.read_on(&batch, limits(40));
+        batches.landed(&land(&batch, &held, fails)).await;
+    }
+    let asked = held.lock().unwrap().1;
+    assert_eq!(asked, 3);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{FunctionKind, Handler, Listener, Pace, Progress, wake};
 use crate::error::{Result, RuntimeError};
-use crate::eventhubs::{DrainLimits, Drained, HubSource};
+use crate::eventhubs::{Batches, DrainLimits, Drained};
 
 /// One batch is read for so long at most.
 const READ: Duration = Duration::from_secs(60);
@@ -25,21 +25,29 @@ pub(super) struct Landed {
     pub(super) is_idle: bool,
 }
 
-impl HubSource {
+impl Batches<'_> {
     /// Reads what the lake doesn't hold yet, one batch of it, and hands it over.
-    pub(super) async fn land<H: Handler>(&self, pace: &Pace, handler: &H, listener: Listener<'_>) -> Result<Landed> {
+    pub(super) async fn land<H: Handler>(
+        &mut self,
+        pace: &Pace,
+        handler: &H,
+        listener: Listener<'_>,
+    ) -> Result<Landed> {
         let batch = Limits { items: pace.batch_messages, bytes: pace.batch_bytes };
-        let limits = DrainLimits { batch, deadline: Instant::now() + READ };
-        let Drained { hub, partitions, ends } = self.drain(limits).await?;
-        let trouble = self.trouble(ends);
-        let batch = HubBatch { source: self.source.clone(), hub, partitions };
+        let limits = || DrainLimits { batch, deadline: Instant::now() + READ };
+        let drained = self.next(limits()).await?;
+        self.read_on(&drained, limits());
+        let (bound, Drained { hub, partitions, ends, .. }) = (self.source(), drained);
+        let (source, trouble) = (&bound.source, bound.trouble(ends));
+        let batch = HubBatch { source: source.clone(), hub, partitions };
         if batch.is_empty() {
             return Ok(Landed { report: Report::default(), is_idle: trouble.is_none(), trouble });
         }
         let events = batch.partitions.values().flat_map(|partition| &partition.events);
         let bytes = events.map(|event| event.body.len() as u64).sum();
-        listener(Progress::Received { source: &self.source, messages: batch.len() as u64, bytes, waiting: 0 });
+        listener(Progress::Received { source, messages: batch.len() as u64, bytes, waiting: 0 });
         let report = wake(handler, listener, FunctionKind::BronzeEvents, Trigger::new(Cause::Partitions(batch))).await;
+        self.landed(&report).await;
         Ok(Landed { report, trouble, is_idle: false })
     }
 }

@@ -7,7 +7,7 @@ use headwater_core::trigger::{Cause, Trigger};
 use super::queue::hand_over;
 use super::{CommitLog, FunctionKind, Handler, Host, Listener, Progress, blocking, has_commits, wake};
 use crate::error::Result;
-use crate::eventhubs::HubSource;
+use crate::eventhubs::{Batches, HubSource};
 
 /// Rounds of a function that only says `Retryable`: somebody else works on the same lake.
 const PATIENCE: usize = 5;
@@ -81,8 +81,9 @@ impl<H: Handler> Update<'_, H> {
     /// What a flow couldn't take is left for the next update.
     async fn hub(&self, hub: &HubSource) -> Result<Report> {
         let (mut report, mut patience) = (Report::default(), PATIENCE);
+        let mut batches = Batches::new(hub);
         loop {
-            let landed = Box::pin(hub.land(&self.host.pace, self.handler, self.listener)).await?;
+            let landed = Box::pin(batches.land(&self.host.pace, self.handler, self.listener)).await?;
             let go_on = goes_on(&landed.report, &mut patience) || (landed.trouble.is_some() && patience > 0);
             let is_last = landed.is_idle || !go_on;
             report.extend(landed.report);

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::queue::hand_over;
 use super::{CommitLog, FunctionKind, Handler, Host, Listener, Progress, Queue, blocking, has_commits, wake};
 use crate::error::{AtPath, Result};
-use crate::eventhubs::HubSource;
+use crate::eventhubs::Batches;
 
 /// Tells a watching host to stop, as soon as its sender says `true` or is gone.
 pub type Stop = watch::Receiver<bool>;
@@ -109,9 +109,10 @@ impl<H: Handler> Watch<'_, H> {
     }
 
     async fn hubs(&self) {
-        while !self.host.hubs.is_empty() && !self.is_stopped() {
+        let mut hubs: Vec<_> = self.host.hubs.iter().map(Batches::new).collect();
+        while !hubs.is_empty() && !self.is_stopped() {
             let mut look = Look::Nothing;
-            for hub in &self.host.hubs {
+            for hub in &mut hubs {
                 if self.told(self.land(hub).await) == Look::Worked {
                     look = Look::Worked;
                 }
@@ -121,7 +122,7 @@ impl<H: Handler> Watch<'_, H> {
     }
 
     /// What a flow couldn't take is read again at the next look.
-    async fn land(&self, hub: &HubSource) -> Result<Look> {
+    async fn land(&self, hub: &mut Batches<'_>) -> Result<Look> {
         let landed = Box::pin(hub.land(&self.host.pace, self.handler, self.listener)).await?;
         if let Some(error) = &landed.trouble {
             (self.listener)(Progress::Trouble { error });
