@@ -24,6 +24,10 @@ use crate::table::DataFile;
 use crate::uploads::Uploads;
 use crate::write::{Written, uploaded};
 
+/// Bytes of a part of an upload, and parts that are on their way at once: all of them are in memory.
+const PART_BYTES: usize = 5 << 20;
+const PARTS_AT_ONCE: usize = 2;
+
 /// Puts row groups into new data files of a table, one after the other. Nothing written here is visible before a commit
 /// names it.
 pub(crate) struct GroupWriter {
@@ -123,7 +127,8 @@ impl GroupWriter {
         let path = format!("{}part-00000-{}-c000.zstd.parquet", self.partition.folder, Uuid::new_v4());
         let location = Path::parse(&path).unwrap_or_else(|_| Path::from(path.as_str()));
         let store: Arc<dyn ObjectStore> = Arc::new(self.uploads.clone());
-        Ok(OpenFile { path, writer: self.format.file()?, upload: BufWriter::new(store, location) })
+        let upload = BufWriter::with_capacity(store, location, PART_BYTES).with_max_concurrency(PARTS_AT_ONCE);
+        Ok(OpenFile { path, writer: self.format.file()?, upload })
     }
 
     /// Ends the file that is open.

@@ -1,13 +1,11 @@
 //! What becomes of each key: rows of the target, and what the side table keeps.
 
-use std::collections::{HashMap, HashSet};
-
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, make_comparator};
 use arrow::compute::SortOptions;
 use headwater_core::cdc::{Cells, Change, Effect, history, latest};
 use headwater_core::report::ChangeCounts;
 
-use super::held::{At, Code, Held, Place};
+use super::held::{At, ByKey, Code, Held, Keys, Place};
 use super::merge::Fate;
 use super::shape::{Ends, Shape};
 use crate::error::{LakeError, Result};
@@ -35,13 +33,13 @@ pub(super) struct Folded {
     /// Rows of the target that are new or have changed.
     pub(super) rows: Vec<Row>,
     /// Keys whose rows in the target go, if there are any; those of `rows` among them.
-    pub(super) gone: HashMap<Code, Fate>,
+    pub(super) gone: ByKey<Fate>,
     /// Keys whose rows in the target stay while all others go: when the table is truncated.
-    pub(super) stay: HashSet<Code>,
+    pub(super) stay: Keys,
     /// Changes that the side table gets.
     pub(super) kept: Vec<At>,
     /// Keys whose changes in the side table go, since `kept` has what stays of them.
-    pub(super) replaced: HashMap<Code, Fate>,
+    pub(super) replaced: ByKey<Fate>,
     pub(super) counts: ChangeCounts,
 }
 

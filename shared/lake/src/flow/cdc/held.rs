@@ -1,7 +1,8 @@
 //! The changes of a batch, and those in the side table that they are held against, by key.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use ahash::RandomState;
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, ListArray, ListBuilder, RecordBatch, StringBuilder, UInt32Array,
 };
@@ -15,6 +16,12 @@ use crate::error::{LakeError, Result};
 
 /// A key or a sequence, encoded: bytes compare as values do.
 pub(super) type Code = Box<[u8]>;
+
+/// Something for each key. All keys of a table may be looked for, so the hash is a quick one, and seeded, since senders choose keys.
+pub(super) type ByKey<T> = HashMap<Code, T, RandomState>;
+
+/// Some keys.
+pub(super) type Keys = HashSet<Code, RandomState>;
 
 /// Where a row is: batch, and row in the batch.
 pub(super) type At = (usize, usize);
@@ -61,7 +68,7 @@ impl Coder {
 pub(super) struct Held {
     /// In the wide schema.
     pub(super) batches: Vec<RecordBatch>,
-    pub(super) by_key: HashMap<Code, Vec<Place>>,
+    pub(super) by_key: ByKey<Vec<Place>>,
     /// The last truncation of the batch.
     pub(super) truncation: Option<Code>,
     /// The last truncation in the side table.

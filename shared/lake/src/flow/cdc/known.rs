@@ -3,7 +3,6 @@
 //! Statistics of files and row groups rule out most of it. Of the other groups the key columns are read, and then all columns of those rows that
 //! have one of the keys. While the table is truncated, all of it is read.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch};
@@ -14,7 +13,7 @@ use headwater_core::cdc::SEQUENCE;
 use parquet::arrow::arrow_reader::RowSelection;
 
 use super::candidates::Spread;
-use super::held::{Code, Held};
+use super::held::{Held, Keys};
 use super::merge::Finding;
 use super::{AHEAD, Session};
 use crate::align::align;
@@ -25,7 +24,7 @@ use crate::table::{DataFile, Table};
 
 /// What is looked for in row groups.
 struct Sought {
-    keys: HashSet<Code>,
+    keys: Keys,
     columns: Vec<String>,
     finding: Finding,
     few: Probes,

@@ -4,7 +4,6 @@
 //! the row groups that hold one are decoded (`touched`, `rewrite`). What is in memory is the keys, the new rows, and a
 //! few row groups.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
@@ -18,7 +17,7 @@ use parquet::file::metadata::RowGroupMetaData;
 
 use super::candidates::Spread;
 use super::feed::Feed;
-use super::held::{Code, Coder};
+use super::held::{ByKey, Coder, Keys};
 use super::parts::Part;
 use super::rewrite::Sink;
 use super::shape::{RECORDED_AT, Shape};
@@ -34,9 +33,9 @@ use crate::write::{Written, discard};
 #[derive(Debug)]
 pub(super) enum Stays {
     /// All but those with these keys; rows without a key too.
-    AllBut(HashMap<Code, Fate>),
+    AllBut(ByKey<Fate>),
     /// Those with these keys alone, of the keys of a part; those of other keys all.
-    Only(HashSet<Code>, Part),
+    Only(Keys, Part),
 }
 
 /// What becomes of the rows of a key.

@@ -28,7 +28,6 @@ mod shape;
 mod snapshots;
 mod touched;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -40,7 +39,7 @@ use headwater_core::report::{ChangeCounts, FlowReport, Outcome, Rows};
 use self::candidates::Spread;
 use self::feed::Feed;
 use self::fold::{Folded, fold};
-use self::held::{Coder, Held, part};
+use self::held::{Coder, Held, Keys, part};
 use self::merge::{Finding, Merged, Stays};
 use self::parts::Part;
 use self::rows::{Gathering, marked};
@@ -299,7 +298,7 @@ impl FlowRun<'_> {
         let Folded { rows, gone, stay, kept, replaced, mut counts } = folded;
         let gathering = Gathering::new(&held, shape);
 
-        let replaced = if truncates { Stays::Only(HashSet::new(), part.clone()) } else { Stays::AllBut(replaced) };
+        let replaced = if truncates { Stays::Only(Keys::default(), part.clone()) } else { Stays::AllBut(replaced) };
         let truncation = held.truncated_at.filter(|_| truncates);
         let truncation = truncation.map(|at| gathering.truncation(at, &side.schema, now));
         let mark =
@@ -307,23 +306,23 @@ impl FlowRun<'_> {
         let new = gathering.side(&kept, &side.schema, now).chain(truncation).chain(mark);
         let forgetting = Finding { forget_before: Some(forget_before), ..finding.clone() };
         let of_side = (side, pinned.changes.as_ref());
-        let kept = Box::pin(self.merged(of_side, (replaced, forgetting, &spread), new, None)).await?;
+        let kept = Box::pin(self.merged(of_side, (replaced, forgetting, &spread), new, None));
 
         let stays = if truncates { Stays::Only(stay, part.clone()) } else { Stays::AllBut(gone) };
         let new = gathering.target(&rows, &plan.target.schema);
-        let main = match self.feed(session) {
-            Ok(feed) => {
-                let target = (&plan.target, pinned.main.as_ref());
-                Box::pin(self.merged(target, (stays, finding, &spread), new, feed)).await
-            }
-            Err(error) => Err(error),
-        };
-        let main = match main {
-            Ok(main) => main,
-            Err(error) => {
-                discard(self.lake.storage(), &side.path, kept.written.adds).await;
+        let target = (&plan.target, pinned.main.as_ref());
+        let main = Box::pin(self.merged(target, (stays, finding, &spread), new, self.feed(session)?));
+        let (main, kept) = match tokio::join!(main, kept) {
+            (Ok(main), Ok(kept)) => (main, kept),
+            (Ok(one), Err(error)) => {
+                discard(self.lake.storage(), &plan.target.path, one.written.files()).await;
                 return Err(error);
             }
+            (Err(error), Ok(one)) => {
+                discard(self.lake.storage(), &side.path, one.written.files()).await;
+                return Err(error);
+            }
+            (Err(error), Err(_)) => return Err(error),
         };
         if shape.history.is_none() {
             counts.deleted = main.gone;
