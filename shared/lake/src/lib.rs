@@ -22,6 +22,7 @@ pub mod layout;
 pub mod ledger;
 mod lookup;
 mod protocol;
+mod recent_ends;
 mod recent_log;
 mod recent_marks;
 mod remedy;

@@ -18,6 +18,7 @@ use url::Url;
 
 use crate::clouds;
 use crate::error::{LakeError, Result};
+use crate::recent_ends::RecentEnds;
 use crate::recent_log::RecentLog;
 use crate::whole_reads::WholeReads;
 
@@ -29,12 +30,17 @@ pub struct Storage {
 }
 
 impl Storage {
-    /// Opens a folder (made if it isn't there), a `file://` URL, a bucket on S3 (`s3://`) or Azure (`abfss://`,
+    /// Opens a lake's root: a folder (made if it isn't there), a `file://` URL, a bucket on S3 (`s3://`) or Azure (`abfss://`,
     /// `az://`), or `memory:///`.
     ///
     /// # Errors
     /// `Invalid` for a URL that this build can't open; `Unavailable` when the folder can't be made.
     pub fn open(location: &str) -> Result<Self> {
+        let storage = Self::of(location)?;
+        Ok(if storage.is_near() { storage } else { storage.remembering() })
+    }
+
+    fn of(location: &str) -> Result<Self> {
         if std::env::var_os("AWS_S3_LOCKING_PROVIDER").is_some() {
             return Err(LakeError::Configuration {
                 message: "AWS_S3_LOCKING_PROVIDER is set, but commits need no lock table and would only seem to use it"
@@ -52,13 +58,13 @@ impl Storage {
                 let environment = std::env::vars_os()
                     .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
                 let store = clouds::open(&url, environment)?.ok_or_else(|| unsupported(location))?;
-                Ok(Self::with_store(url, store).remembering())
+                Ok(Self::with_store(url, store))
             }
             Ok(_) | Err(_) => Self::local(FilePath::new(location)),
         }
     }
 
-    /// Opens what is there already, to read from: a folder isn't made.
+    /// Opens what is there already, to read files from that others write: a folder isn't made.
     ///
     /// # Errors
     /// `Invalid` when the folder isn't there, and as [`Self::open`].
@@ -70,7 +76,7 @@ impl Storage {
                 help: "make it, or mend the path; relative paths start from the project's folder".into(),
             });
         }
-        Self::open(location)
+        Self::of(location)
     }
 
     /// A root on a store whose own root is that of the URL's authority. A read that gives less than was asked for fails.
@@ -79,11 +85,16 @@ impl Storage {
         Self { url, root: Arc::new(WholeReads::new(root)) }
     }
 
-    /// The same storage, for one process: log entries that it has just read or put aren't asked for again, which pays where
-    /// each request does.
+    /// The same storage of tables, for one process: log entries that it has just read or put, and footers of files that it has just opened, aren't
+    /// asked for again, which pays where each request costs.
     #[must_use]
     pub fn remembering(self) -> Self {
-        Self { root: Arc::new(RecentLog::new(self.root)), ..self }
+        Self { root: Arc::new(RecentEnds::new(Arc::new(RecentLog::new(self.root)))), ..self }
+    }
+
+    /// Whether it is this machine's.
+    fn is_near(&self) -> bool {
+        matches!(self.url.scheme(), "file" | "memory")
     }
 
     /// The root's URL.
@@ -137,7 +148,7 @@ impl Storage {
     /// `Unavailable` when it can't be listed.
     pub async fn reach(&self) -> Result<()> {
         let failed = |source| LakeError::Storage { action: "can't use", path: self.url.to_string(), source };
-        if matches!(self.url.scheme(), "file" | "memory") {
+        if self.is_near() {
             return Ok(());
         }
         self.root.list(Some(&self.location(""))).try_next().await.map(drop).map_err(failed)
