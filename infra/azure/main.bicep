@@ -33,6 +33,9 @@ param throughputUnits int = 1
 @maxValue(7)
 param eventRetentionDays int = 7
 
+@description('Whether Event Hubs Capture also writes all events to files below the landing container, in folders by namespace and hub. It is charged by the throughput unit.')
+param capture bool = false
+
 @description('How often views are brought up to date, as NCRONTAB. Runs further apart than a quarter of an hour raise the alarm of stale views.')
 param goldSchedule string = '0 * * * * *'
 
@@ -189,6 +192,7 @@ resource eventHubs 'Microsoft.EventHub/namespaces@2024-01-01' = {
   name: '${name}-hubs-${suffix}'
   location: location
   sku: { name: 'Standard', tier: 'Standard', capacity: throughputUnits }
+  identity: { type: 'SystemAssigned' }
   properties: {
     disableLocalAuth: true
     minimumTlsVersion: '1.2'
@@ -200,9 +204,26 @@ resource hubs 'Microsoft.EventHub/namespaces/eventhubs@2024-01-01' = [
   for source in sourceNames: {
     parent: eventHubs
     name: source
+    dependsOn: [hubsOnLanding]
     properties: {
       partitionCount: partitionCount
       retentionDescription: { cleanupPolicy: 'Delete', retentionTimeInHours: eventRetentionDays * 24 }
+      captureDescription: {
+        enabled: capture
+        encoding: 'Avro'
+        intervalInSeconds: 300
+        sizeLimitInBytes: 104857600
+        skipEmptyArchives: true
+        destination: {
+          name: 'EventHubArchive.AzureBlockBlob'
+          identity: { type: 'SystemAssigned' }
+          properties: {
+            storageAccountResourceId: lake.id
+            blobContainer: landing.name
+            archiveNameFormat: '{Namespace}/{EventHub}/{PartitionId}/{Year}/{Month}/{Day}/{Hour}/{Minute}/{Second}'
+          }
+        }
+      }
     }
   }
 ]
@@ -374,6 +395,17 @@ resource appOnLanding 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
     principalId: app.identity.principalId
     principalType: 'ServicePrincipal'
     roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.blobDataReader)
+  }
+}
+
+// Event Hubs Capture writes as its namespace.
+resource hubsOnLanding 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (capture) {
+  scope: landing
+  name: guid(landing.id, eventHubs.id, roles.blobDataContributor)
+  properties: {
+    principalId: eventHubs.identity.principalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.blobDataContributor)
   }
 }
 

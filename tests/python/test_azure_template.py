@@ -97,6 +97,7 @@ def test_each_identity_may_do_what_it_does_and_no_more(main, resources):
         (app, "host", "blobDataOwner"),
         (app, "host", "queueDataContributor"),
         (app, "hubs[index]", "eventHubsDataReceiver"),
+        ("eventHubs.identity.principalId", "landing", "blobDataContributor"),
         (app, "insights", "monitoringMetricsPublisher"),
         (notices, "arrivals", "queueDataMessageSender"),
         (notices, "commits", "queueDataMessageSender"),
@@ -137,6 +138,18 @@ def test_each_source_has_a_hub_of_its_name_that_the_app_reads(main, resources):
     assert binding["name"] == "HEADWATER_SOURCES_${toUpper(replace(source, '-', '_'))}"
     assert binding["value"] == "eventhubs://${eventHubs.name}.servicebus.windows.net/${source}?consumer_group=" + group
     assert main["parameters"]["sourceNames"]["default"] == ["events"]
+
+
+def test_events_are_captured_to_files_where_that_is_asked_for(main, resources):
+    assert main["parameters"]["capture"]["default"] is False
+    captured = resources["hubs"]["config"]["config"]["properties"]["captureDescription"]
+    assert path(captured["enabled"]) == "capture"
+    assert (captured["encoding"], captured["skipEmptyArchives"]) == ("Avro", True)
+    files = captured["destination"]["properties"]
+    assert (path(files["storageAccountResourceId"]), path(files["blobContainer"])) == ("lake.id", "landing.name")
+    folders = "{Namespace}/{EventHub}/{PartitionId}/{Year}/{Month}/{Day}/{Hour}/{Minute}/{Second}"
+    assert files["archiveNameFormat"] == folders, "bronze-files takes the partition from it"
+    assert config(resources["hubsOnLanding"])["scope"] is not None
 
 
 def test_what_functions_refer_to_is_a_setting_of_the_app(resources):
