@@ -13,6 +13,9 @@ mod statistics;
 mod writer;
 
 use std::num::NonZero;
+use std::sync::OnceLock;
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 pub(crate) use self::encode::{Encoder, Format, in_small_groups};
 pub(crate) use self::filters::{Probe, Probes};
@@ -35,9 +38,21 @@ pub(crate) fn at_once() -> usize {
     std::thread::available_parallelism().map_or(2, NonZero::get).clamp(2, 4)
 }
 
-/// Does work that takes the processor on a thread of its own.
+/// Does work that takes the processor on one of as many threads as there are processors. What the work takes and frees over and over
+/// stays in the heaps of these few threads.
 pub(crate) async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(LakeError::join)?
+    let done = tokio::task::spawn_blocking(|| match workers() {
+        Some(workers) => workers.install(work),
+        None => work(),
+    });
+    done.await.map_err(LakeError::join)?
+}
+
+/// `None` where no more threads can be had.
+fn workers() -> Option<&'static ThreadPool> {
+    static WORKERS: OnceLock<Option<ThreadPool>> = OnceLock::new();
+    let name = |index| format!("row-groups-{index}");
+    WORKERS.get_or_init(|| ThreadPoolBuilder::new().thread_name(name).build().ok()).as_ref()
 }
 
 /// An error of the Parquet library about what is in memory.
