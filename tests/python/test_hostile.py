@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import re
+import sys
 
 import pytest
 
@@ -60,6 +62,29 @@ def test_bad_lines_go_to_quarantine_and_good_ones_land(empty):
     raw = [row["_headwater"]["raw"] for row in empty.rows("bronze/t__quarantine")]
     assert sorted(raw) == sorted(lines[1:-1])
     assert "nothing new" in empty.run("run")
+
+
+MEASURED = """
+import resource, subprocess, sys
+code = subprocess.call(sys.argv[1:])
+print("peak:", resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, "kB", file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def test_a_text_of_a_gigabyte_is_put_aside_in_little_memory(empty):
+    project_of(empty, {})
+    with open(empty.folder / "in/a.json", "wb") as file:
+        file.write(b'{"id": 1, "name": "a"}\n{"id": 2, "name": "')
+        file.seek(1 << 30, 1)
+        file.write(b'"}\n{"id": 3, "name": "c"}\n')
+    out = empty.run("run", before=[sys.executable, "-c", MEASURED])
+    assert sorted(row["id"] for row in empty.rows("bronze/t")) == [1, 3]
+    (aside,) = empty.rows("bronze/t__quarantine")
+    assert aside["_headwater"]["raw"].startswith(b'{"id": 2')
+    assert len(aside["_headwater"]["raw"]) < 64 << 20
+    kilobytes = int(re.search(r"peak: (\d+) kB", out)[1])
+    assert kilobytes < 700 << 10, f"{kilobytes} kB"
 
 
 def test_a_truncated_file_is_quarantined_whole(empty):

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::TryStreamExt;
+use headwater_core::error::ErrorKind;
 use headwater_core::name::DatasetName;
 use headwater_core::report::{Outcome, Report};
 use headwater_core::trigger::Cause;
@@ -176,6 +177,34 @@ async fn a_damaged_table_is_named_and_nothing_is_lost() {
     }
     println!("{cases} damages");
     assert!(untold.is_empty(), "nobody says so: {untold:#?}");
+}
+
+/// What is wrong with statistics in a log entry: what stands there, and what takes its place.
+const STATISTICS: [(&str, &str, &str); 4] = [
+    ("no JSON", "\\\"numRecords\\\":", "\\\"numRecords\\\";"),
+    ("an end too many", "\\\"minValues\\\":{", "\\\"minValues\\\":"),
+    ("a text for a count", "\\\"numRecords\\\":40", "\\\"numRecords\\\":\\\"many\\\""),
+    ("a list for bounds", "\\\"n\\\":100", "\\\"n\\\":[100]"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn broken_statistics_are_told_with_the_name_of_their_table() {
+    let mut scene = Scene::new().await;
+    let is_commit = |path: &Path| path.as_ref().ends_with(".json");
+    let newest = scene.files.iter().find(|(path, told)| *told == Told::Always && is_commit(path));
+    let location = newest.unwrap().0.clone();
+    let sound = String::from_utf8(bytes_of(&scene.base, &location).await).unwrap();
+    for (what, from, to) in STATISTICS {
+        assert!(sound.contains(from), "{what}: {sound}");
+        let mut complaints = complaints(&scene.with(&location, Some(sound.replacen(from, to, 1).into_bytes())).await);
+        if let Err(error) = scene.lab.lake(SQL).preview(&DatasetName::new("t"), 100).await {
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{what}: {error}");
+            complaints.push(error.to_string());
+        }
+        assert_calm(&complaints, what);
+        assert!(complaints.iter().all(|text| text.contains("table memory:///bronze/t:")), "{what}: {complaints:#?}");
+        assert!(complaints.len() > 1 || what.starts_with("a "), "{what}: {complaints:#?}");
+    }
 }
 
 /// Bits that are flipped in each file.

@@ -5,7 +5,7 @@
 //! A process runs alone until it is about to write; then the seed says who goes on, and what becomes of the write. So
 //! a seed is a schedule: a failing one is printed with what happened, made smaller, and fails again when it is tried alone:
 //! `HEADWATER_SIMULATION_SEED=7`, or `HEADWATER_SIMULATION_DRAWS` with the list that was printed.
-//! `HEADWATER_SIMULATION_SEEDS=10000` tries more of them.
+//! `HEADWATER_SIMULATION_SEEDS=10000` tries more of them, `400..1000` those.
 
 mod actors;
 mod chance;
@@ -16,6 +16,7 @@ mod world;
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -32,6 +33,9 @@ const SEEDS: u64 = 24;
 
 /// Simpler runs that are tried for one that fails.
 const TRIES: usize = 120;
+
+/// After so many seeds it is told how far they are.
+const PROGRESS: u64 = 100;
 
 /// Runs at once for each core: they sleep now and then.
 const PER_CORE: usize = 3;
@@ -114,6 +118,13 @@ fn fail(seed: &str, failure: Failure) -> ! {
     resume_unwind(failure.panic);
 }
 
+/// Seeds in a row: so many, or from one to before another.
+fn seeds() -> Range<u64> {
+    let Some(text) = variable("HEADWATER_SIMULATION_SEEDS") else { return 0..SEEDS };
+    let (first, end) = text.split_once("..").unwrap_or(("0", &text));
+    first.parse().expect("a number of seeds")..end.parse().expect("a number of seeds")
+}
+
 /// What the environment asks for in place of seeds in a row.
 fn asked() -> Option<(String, Draws)> {
     if let Some(list) = variable("HEADWATER_SIMULATION_DRAWS") {
@@ -133,14 +144,17 @@ fn nothing_is_lost_or_doubled_in_any_schedule() {
         }
         return;
     }
-    let seeds = number("HEADWATER_SIMULATION_SEEDS").unwrap_or(SEEDS);
-    let (next, times, began) = (AtomicU64::new(0), Mutex::new(Times::default()), Instant::now());
+    let seeds = seeds();
+    let (next, times, began) = (AtomicU64::new(seeds.start), Mutex::new(Times::default()), Instant::now());
     let (met, failed) = (Mutex::new(BTreeMap::<String, u64>::new()), Mutex::new(None));
     let work = || {
         while failed.lock().unwrap().is_none() {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds {
+            if seed >= seeds.end {
                 return;
+            }
+            if seed > seeds.start && seed % PROGRESS == 0 {
+                println!("seed {seed} of {seeds:?} begins after {:.0?}", began.elapsed());
             }
             match simulate(&World::new(&Draws::Seed(seed)), &times) {
                 Ok(run) => {
@@ -163,9 +177,9 @@ fn nothing_is_lost_or_doubled_in_any_schedule() {
         fail(&format!("HEADWATER_SIMULATION_SEED={seed}"), failure);
     }
     let (met, times) = (met.into_inner().unwrap(), times.into_inner().unwrap());
-    println!("{seeds} seeds in {:?} by {threads} threads: {met:?}; {times:?} of threads", began.elapsed());
+    println!("seeds {seeds:?} in {:?} by {threads} threads: {met:?}; {times:?} of threads", began.elapsed());
     for fate in ["goes", "refused", "lost", "late", "lands", "dies", "dead", "outside", "slow", "hit"] {
-        assert!(met.contains_key(fate), "in {seeds} seeds nothing met the fate `{fate}`: {met:?}");
+        assert!(met.contains_key(fate), "in seeds {seeds:?} nothing met the fate `{fate}`: {met:?}");
     }
 }
 

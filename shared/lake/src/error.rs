@@ -2,11 +2,16 @@
 
 use std::error::Error;
 
+use datafusion::error::DataFusionError;
 use deltalake::DeltaTableError;
 use headwater_core::error::ErrorKind;
 use headwater_core::report::ExpectationCount;
 
 use crate::remedy;
+
+/// What to do about a log that can't be read.
+const RESTORE: &str =
+    "open it with a newer Headwater if it needs features that this one lacks; otherwise restore its log";
 
 /// Shorthand.
 pub type Result<T, E = LakeError> = std::result::Result<T, E>;
@@ -142,11 +147,11 @@ pub enum LakeError {
         /// The expectation.
         expectation: String,
         /// Why.
-        source: Box<datafusion::error::DataFusionError>,
+        source: Box<DataFusionError>,
     },
     /// A query failed to plan or to run.
     #[error("query: {}", remedy::without_backtrace(&.0.to_string()))]
-    Query(Box<datafusion::error::DataFusionError>),
+    Query(Box<DataFusionError>),
     /// A bug.
     #[error("internal error: {message}\n  help: please report it with the command and the log")]
     Internal {
@@ -177,10 +182,35 @@ impl LakeError {
         }
     }
 
-    /// An error of the query engine.
+    /// An error of the query engine; one of ours that has passed through it is itself again.
     #[must_use]
-    pub fn query(source: datafusion::error::DataFusionError) -> Self {
-        Self::Query(Box::new(source))
+    pub fn query(source: DataFusionError) -> Self {
+        match source {
+            DataFusionError::External(inner) => match inner.downcast::<Self>() {
+                Ok(own) => *own,
+                Err(other) => Self::Query(Box::new(DataFusionError::External(other))),
+            },
+            other => Self::Query(Box::new(other)),
+        }
+    }
+
+    /// An error of the query engine that a table's scan began with: what its log says can't be understood, unless storage
+    /// failed or the query is at fault.
+    #[must_use]
+    pub(crate) fn scan(table: &url::Url, source: DataFusionError) -> Self {
+        let is_of_log = match source.find_root() {
+            DataFusionError::ArrowError(..) => true,
+            DataFusionError::External(inner) => !inner.is::<Self>(),
+            _ => false,
+        };
+        if !is_of_log || failure_below(&source).is_some() {
+            return Self::query(source);
+        }
+        Self::TableUnusable {
+            table: table.to_string(),
+            message: remedy::without_backtrace(&source.to_string()).to_owned(),
+            help: RESTORE,
+        }
     }
 
     /// A task that died.
@@ -220,7 +250,7 @@ impl LakeError {
             other => Self::TableUnusable {
                 table,
                 message: remedy::without_backtrace(&other.to_string()).to_owned(),
-                help: "open it with a newer Headwater if it needs features that this one lacks; otherwise restore its log",
+                help: RESTORE,
             },
         }
     }
@@ -277,8 +307,8 @@ fn storage_kind(source: &object_store::Error) -> ErrorKind {
     }
 }
 
-fn query_kind(source: &datafusion::error::DataFusionError) -> ErrorKind {
-    use datafusion::error::DataFusionError as E;
+fn query_kind(source: &DataFusionError) -> ErrorKind {
+    use DataFusionError as E;
     if let Some(kind) = failure_below(source) {
         return kind;
     }

@@ -21,6 +21,7 @@ pub mod landing_progress;
 pub mod layout;
 pub mod ledger;
 mod lookup;
+mod named;
 mod protocol;
 mod recent_ends;
 mod recent_log;

@@ -17,6 +17,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::error::{LakeError, Result};
+use crate::named::NamedTable;
 use crate::storage::Storage;
 use crate::transactions::Transactions;
 
@@ -223,8 +224,7 @@ impl Table {
     /// # Errors
     /// `Invalid` when the table can't be scanned.
     pub async fn provider(&self) -> Result<Arc<dyn TableProvider>> {
-        let scan = self.inner.table_provider().build().await;
-        Ok(Arc::new(scan.map_err(LakeError::query)?))
+        self.named(self.inner.table_provider().build().await)
     }
 
     /// The rows of these live files only.
@@ -233,8 +233,12 @@ impl Table {
     /// `Invalid` when the table can't be scanned.
     pub async fn provider_of(&self, files: &[DataFile]) -> Result<Arc<dyn TableProvider>> {
         let adds: Vec<Add> = files.iter().map(|file| Add::clone(&file.add)).collect();
-        let scan = self.inner.table_provider().with_adds(adds).build().await;
-        Ok(Arc::new(scan.map_err(LakeError::query)?))
+        self.named(self.inner.table_provider().with_adds(adds).build().await)
+    }
+
+    fn named(&self, rows: datafusion::error::Result<impl TableProvider>) -> Result<Arc<dyn TableProvider>> {
+        let rows = Arc::new(rows.map_err(|error| LakeError::scan(&self.url(), error))?);
+        Ok(Arc::new(NamedTable::new(self.url(), rows)))
     }
 
     /// The handle of delta-rs, for maintenance.

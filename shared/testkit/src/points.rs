@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
@@ -63,8 +64,21 @@ struct State {
     met: Vec<String>,
     times: BTreeMap<String, u32>,
     strike: Option<Strike>,
+    rival: Option<Rival>,
     struck: bool,
     dead: bool,
+}
+
+/// Somebody who comes just before a point.
+struct Rival {
+    point: String,
+    turn: BoxFuture<'static, ()>,
+}
+
+impl fmt::Debug for Rival {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Rival({})", self.point)
+    }
 }
 
 impl PointStore {
@@ -79,6 +93,11 @@ impl PointStore {
     #[must_use]
     pub fn with_root(self, root: &Path) -> Self {
         Self { root: Arc::from(root.as_ref()), ..self }
+    }
+
+    /// Holds the operation of this name, other than a part of an upload, until a rival is done.
+    pub fn hold(&self, point: &str, rival: impl Future<Output = ()> + Send + 'static) {
+        self.state().rival = Some(Rival { point: point.to_owned(), turn: Box::pin(rival) });
     }
 
     /// Names of the operations so far, in order.
@@ -115,13 +134,24 @@ impl PointStore {
         let name = if *times > 1 { format!("{name} #{times}") } else { name };
         state.met.push(name.clone());
         let strike = state.strike.take_if(|strike| strike.point == name);
+        let rival = state.rival.take_if(|rival| rival.point == name);
         drop(state);
         let point = Point {
             store: self,
             strike: strike.map(|strike| (strike.moment, strike.blow)),
+            rival: rival.map(|rival| rival.turn),
             location: location.to_owned(),
         };
         point.at(Moment::Before)?;
+        Ok(point)
+    }
+
+    /// As [`Self::meet`], once the rival is done, if one comes.
+    async fn reach(&self, verb: &str, location: &str) -> Result<Point<'_>> {
+        let mut point = self.meet(verb, location)?;
+        if let Some(rival) = point.rival.take() {
+            rival.await;
+        }
         Ok(point)
     }
 
@@ -143,6 +173,7 @@ impl PointStore {
 struct Point<'a> {
     store: &'a PointStore,
     strike: Option<(Moment, Blow)>,
+    rival: Option<BoxFuture<'static, ()>>,
     location: String,
 }
 
@@ -195,7 +226,7 @@ impl fmt::Display for PointStore {
 #[async_trait]
 impl ObjectStore for PointStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        let point = self.meet("put", location.as_ref())?;
+        let point = self.reach("put", location.as_ref()).await?;
         let answer = self.inner.put_opts(location, payload, options).await;
         point.answer(answer)?
     }
@@ -205,13 +236,13 @@ impl ObjectStore for PointStore {
         location: &Path,
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        let point = self.meet("begin", location.as_ref())?;
+        let point = self.reach("begin", location.as_ref()).await?;
         let inner = self.inner.put_multipart_opts(location, options).await?;
         point.answer(Box::new(PointUpload { inner, location: location.clone(), store: self.clone() }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let point = self.meet(if options.head { "head" } else { "get" }, location.as_ref())?;
+        let point = self.reach(if options.head { "head" } else { "get" }, location.as_ref()).await?;
         let answer = self.inner.get_opts(location, options).await;
         point.answer(answer)?
     }
@@ -222,7 +253,7 @@ impl ObjectStore for PointStore {
             .and_then(move |location| {
                 let store = store.clone();
                 async move {
-                    let point = store.meet("delete", location.as_ref())?;
+                    let point = store.reach("delete", location.as_ref()).await?;
                     let one = futures::stream::once(std::future::ready(Ok(location.clone()))).boxed();
                     let answer = store.inner.delete_stream(one).try_for_each(|_| std::future::ready(Ok(()))).await;
                     point.answer(answer)?.map(|()| location)
@@ -234,18 +265,22 @@ impl ObjectStore for PointStore {
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         match self.meet("list", prefix.map_or("", |prefix| prefix.as_ref())) {
             Err(error) => futures::stream::once(std::future::ready(Err(error))).boxed(),
+            Ok(Point { rival: Some(rival), .. }) => {
+                let (inner, prefix) = (Arc::clone(&self.inner), prefix.cloned());
+                futures::stream::once(rival).flat_map(move |()| inner.list(prefix.as_ref())).boxed()
+            }
             Ok(_) => self.inner.list(prefix),
         }
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        let point = self.meet("list", prefix.map_or("", |prefix| prefix.as_ref()))?;
+        let point = self.reach("list", prefix.map_or("", |prefix| prefix.as_ref())).await?;
         let answer = self.inner.list_with_delimiter(prefix).await;
         point.answer(answer)?
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        let point = self.meet("copy", to.as_ref())?;
+        let point = self.reach("copy", to.as_ref()).await?;
         let answer = self.inner.copy_opts(from, to, options).await;
         point.answer(answer)?
     }
@@ -272,13 +307,13 @@ impl MultipartUpload for PointUpload {
     }
 
     async fn complete(&mut self) -> Result<PutResult> {
-        let point = self.store.meet("complete", self.location.as_ref())?;
+        let point = self.store.reach("complete", self.location.as_ref()).await?;
         let answer = self.inner.complete().await;
         point.answer(answer)?
     }
 
     async fn abort(&mut self) -> Result<()> {
-        let point = self.store.meet("abort", self.location.as_ref())?;
+        let point = self.store.reach("abort", self.location.as_ref()).await?;
         let answer = self.inner.abort().await;
         point.answer(answer)?
     }

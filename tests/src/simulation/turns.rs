@@ -8,6 +8,9 @@ use tokio::sync::{Notify, oneshot};
 
 use super::chance::Chance;
 
+/// Longer than a process computes between two steps, however busy the machine is.
+const PATIENCE: Duration = Duration::from_secs(900);
+
 /// What becomes of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
@@ -148,7 +151,7 @@ impl Turns {
     /// Waits until all processes wait or are done, and lets one of them go on.
     pub(super) async fn next(&self, has_ghosts: bool) -> Next {
         while !self.lock().actors.iter().all(|actor| actor.is_done || !actor.waits.is_empty()) {
-            let changed = tokio::time::timeout(Duration::from_secs(120), self.changed.notified()).await;
+            let changed = tokio::time::timeout(PATIENCE, self.changed.notified()).await;
             assert!(changed.is_ok(), "a process neither writes nor ends");
         }
         // What a process does beside what it waits for, it does now, however long that takes.
