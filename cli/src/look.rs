@@ -79,23 +79,27 @@ impl Look {
     /// The state of a table, if it exists.
     pub(crate) async fn state(&self, name: &DatasetName) -> Result<Option<TableState>> {
         let Some(table) = self.table(name).await? else { return Ok(None) };
-        let totals = table.totals()?;
+        let totals = table.totals().await?;
         let history = table.history(LOOK_BACK).await?;
         Ok(Some(TableState {
             version: table.version(),
-            rows: totals.rows,
+            rows: totals.rows(),
             files: totals.files,
             bytes: totals.bytes,
             changed: history.iter().find(|entry| entry.changes_rows()).and_then(|entry| entry.timestamp),
-            compaction: self.compaction((name, &table), &history)?,
+            compaction: self.compaction((name, &table), &history).await?,
         }))
     }
 
     /// What compaction has to do by the log as it is now, and what it has done if it ended before it was through. A table that can't
     /// be clustered as it is declared has `validate` to say so.
-    fn compaction(&self, (name, table): (&DatasetName, &Table), history: &[CommitEntry]) -> Result<Option<Slice>> {
+    async fn compaction(
+        &self,
+        (name, table): (&DatasetName, &Table),
+        history: &[CommitEntry],
+    ) -> Result<Option<Slice>> {
         let Ok(layout) = Layout::of(&self.pipeline, name, table) else { return Ok(None) };
-        let bins = layout.bins(&layout.candidates(table)?, None);
+        let bins = layout.bins(&layout.candidates(table).await?, None);
         let last = history.iter().find_map(|entry| entry.report.as_ref()?.slice);
         let done = last.filter(|slice| slice.done < slice.planned).map_or(0, |slice| slice.done);
         let bytes_left = bins.iter().flatten().map(DataFile::size).sum();

@@ -179,7 +179,7 @@ async fn only_files_with_changed_keys_are_written_anew() {
     let report = update(&lake).await;
     let merged = report.flows.iter().find(|flow| flow.changes.is_some()).unwrap();
     assert_eq!((merged.files_removed, merged.files_added), (1, 1));
-    assert_eq!(lake.table(&DatasetName::new("t")).await.unwrap().unwrap().files().unwrap().len(), 2);
+    assert_eq!(lake.table(&DatasetName::new("t")).await.unwrap().unwrap().files().await.unwrap().len(), 2);
 }
 
 /// Files are as large as compaction leaves them, and smaller than those of a table that is appended to.
@@ -195,7 +195,7 @@ async fn a_change_writes_a_quarter_of_a_file_anew() {
     update(&lake()).await;
     tick(&lake(), FunctionKind::Compact).await;
     let sizes = async |name: &str| {
-        let files = lake().table(&DatasetName::new(name)).await.unwrap().unwrap().files().unwrap();
+        let files = lake().table(&DatasetName::new(name)).await.unwrap().unwrap().files().await.unwrap();
         files.iter().map(headwater_lake::table::DataFile::size).collect::<Vec<_>>()
     };
     for (name, at_most) in [("t", 150_000), ("t__changes", 150_000), ("raw", 600_000)] {

@@ -103,7 +103,7 @@ async fn a_value_of_any_column_is_in_few_files() {
     assert_eq!(shown(&after).await, shown(&before).await);
     let x: Vec<_> = (0..50).map(|at| serde_json::json!(at * 2_000)).collect();
     let y: Vec<_> = (0..50).map(|at| serde_json::json!(format!("the same long beginning {:06}", at * 2_000))).collect();
-    let (before, after) = (before.files().unwrap(), after.files().unwrap());
+    let (before, after) = (before.files().await.unwrap(), after.files().await.unwrap());
     assert!(after.len() >= 4, "{} files", after.len());
     for (column, values) in [("x", &x), ("y", &y)] {
         let (was, is) = (share_of_files(&before, column, values), share_of_files(&after, column, values));
@@ -119,7 +119,7 @@ async fn what_was_sorted_is_left_alone_even_by_the_next_checkpoint() {
     }
     let lake = lake_of(&place.storage, "CLUSTER BY (x, y)", 64 << 10);
     compacted(&lake).await;
-    let sorted = paths(&open(&place.storage).await.files().unwrap());
+    let sorted = paths(&open(&place.storage).await.files().await.unwrap());
     assert!(compacted(&lake).await.flows.is_empty());
     for _ in 0..22 {
         add(&place.storage, &points(&mut random, 10)).await;
@@ -127,7 +127,7 @@ async fn what_was_sorted_is_left_alone_even_by_the_next_checkpoint() {
     let report = compacted(&lake_of(&place.storage, "CLUSTER BY (x, y)", 64 << 10)).await;
     let steps: Vec<_> = report.flows.iter().map(|flow| (flow.flow.to_string(), flow.files_removed)).collect();
     assert_eq!(steps, [("checkpoint".to_owned(), 0), ("compact".to_owned(), 22)]);
-    let now = paths(&open(&place.storage).await.files().unwrap());
+    let now = paths(&open(&place.storage).await.files().await.unwrap());
     assert!(now.is_superset(&sorted) && now.len() == sorted.len() + 1);
     let others = lake_of(&place.storage, "CLUSTER BY (y)", 64 << 10);
     assert_eq!(others.plan_compaction(&[]).await.unwrap()[0].rewritten, now.len(), "sorted by other columns");

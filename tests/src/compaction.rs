@@ -163,7 +163,7 @@ async fn random_rows_are_the_same_afterwards_and_a_second_run_commits_nothing() 
             let report = compact(&place.storage).await;
             assert!(report.is_success() && !report.flows.is_empty(), "seed {seed}: {:?}", outcomes(&report));
             let compacted = open(&place.storage).await;
-            assert!(compacted.files().unwrap().len() < table.files().unwrap().len());
+            assert!(compacted.files().await.unwrap().len() < table.files().await.unwrap().len());
             assert_eq!(shown(&compacted).await, shown(&table).await, "seed {seed}");
             check_statistics(&compacted).await;
             check_end(&place.storage, &shown(&compacted).await).await;
@@ -185,7 +185,7 @@ async fn check_end(storage: &Storage, rows: &[String]) {
 
 /// What the log says of each file is what the file holds.
 pub(crate) async fn check_statistics(table: &Table) {
-    for file in table.files().unwrap() {
+    for file in table.files().await.unwrap() {
         let provider = table.provider_of(std::slice::from_ref(&file)).await.unwrap();
         let frame = SessionContext::new().read_table(provider).unwrap().select_columns(&["n"]).unwrap();
         let batches = frame.collect().await.unwrap();
@@ -263,7 +263,7 @@ async fn a_table_that_asks_for_more_is_refused_by_name_and_nothing_is_written() 
     let asks = [
         (versions(2, 5), ("delta.columnMapping.mode", "name"), "mapped"),
         (versions(1, 3), ("delta.constraints.positive", "n > 0"), "positive"),
-        (tracking, ("delta.appendOnly", "false"), "RowTracking"),
+        (tracking, ("delta.appendOnly", "false"), "rowTracking"),
     ];
     for (protocol, property, named) in asks {
         for place in places() {
@@ -304,7 +304,7 @@ async fn files_with_deletion_vectors_or_without_a_count_stay_as_they_are() {
             change_file(&place.storage, 2, |add| add["stats"] = serde_json::Value::Null).await,
         ];
         assert_eq!(outcomes(&compact(&place.storage).await), [&Outcome::Committed { version: 10 }]);
-        let files = open(&place.storage).await.files().unwrap();
+        let files = open(&place.storage).await.files().await.unwrap();
         assert_eq!(files.len(), 3);
         assert!(kept.iter().all(|path| files.iter().any(|file| file.path() == path)));
     }

@@ -182,7 +182,7 @@ async fn four_at_once_beside_appends_change_no_row() {
             compactor.await.unwrap();
         }
         assert_eq!(rows(&place.storage).await, (0..18).collect::<Vec<_>>());
-        assert!(open(&place.storage).await.files().unwrap().len() < 18);
+        assert!(open(&place.storage).await.files().await.unwrap().len() < 18);
     }
 }
 
@@ -228,7 +228,7 @@ async fn wherever_it_dies_the_next_run_finds_the_same_rows() {
         let report = compact(&pair.slow).await;
         assert!(report.is_success(), "after {survived} operations: {:?}", outcomes(&report));
         let table = open(&pair.quick).await;
-        assert_eq!((rows(&pair.quick).await, table.files().unwrap().len()), ((0..22).collect::<Vec<_>>(), 1));
+        assert_eq!((rows(&pair.quick).await, table.files().await.unwrap().len()), ((0..22).collect::<Vec<_>>(), 1));
         if !crashed {
             assert!(survived > 3, "it writes a file, a commit and a checkpoint");
             break;

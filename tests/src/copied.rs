@@ -72,7 +72,7 @@ fn rows(ids: impl IntoIterator<Item = u32>, seq: u32, op: &str) -> String {
 }
 
 async fn files(lake: &Lake, name: &str) -> Vec<DataFile> {
-    lake.table(&DatasetName::new(name)).await.unwrap().unwrap().files().unwrap()
+    lake.table(&DatasetName::new(name)).await.unwrap().unwrap().files().await.unwrap()
 }
 
 async fn merged(lake: &Lake) -> FlowReport {

@@ -208,10 +208,10 @@ async fn read_entry(store: InMemory, (pipeline, folder): (&Pipeline, &Folder), e
         Ok(table) => table.unwrap(),
         Err(error) => return assert!(error.kind() != ErrorKind::Internal, "{error}"),
     };
-    for file in table.files().unwrap_or_default() {
+    for file in table.files().await.unwrap_or_default() {
         let _ = (file.num_records(), file.min("n"), file.max("s"), file.modified(), file.size(), file.partition());
     }
-    let _ = table.history(10).await;
+    let _ = (table.history(10).await, table.totals().await);
     let _ = table.changes(None, table.version()).await;
     let _ = lake.preview(&DatasetName::new("t"), 5).await;
 }

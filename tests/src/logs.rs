@@ -7,6 +7,7 @@ use futures::TryStreamExt;
 use headwater_core::invariants::{AddedFile, CommitFacts, log_holds};
 use headwater_core::name::DatasetName;
 use headwater_core::report::COMMIT_INFO_KEY;
+use headwater_core::totals::TOTALS_KEY;
 use headwater_lake::lake::Lake;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -28,8 +29,11 @@ pub(crate) async fn redacted_logs(store: &dyn ObjectStore, lake: &Lake) -> Strin
     for dataset in lake.pipeline().datasets.iter().filter(|dataset| dataset.kind.has_table()) {
         for name in [dataset.name.clone(), dataset.name.quarantine(), dataset.name.late(), dataset.name.changes()] {
             let Ok(path) = lake.table_path(&name) else { continue };
-            for CommitFacts { version, txns, mut adds, removes, mut report } in commits(store, &path).await {
-                adds.iter_mut().for_each(|file| file.path.clear());
+            for CommitFacts { version, txns, mut adds, removes, mut report, .. } in commits(store, &path).await {
+                for file in &mut adds {
+                    file.path.clear();
+                    (file.bytes, file.written) = (0, 0);
+                }
                 adds.sort_by_key(|file| (file.rows, file.data_change));
                 if let Some(report) = &mut report {
                     (report.millis, report.bytes_added) = (0, 0);
@@ -80,6 +84,8 @@ fn facts(version: u64, text: &str) -> CommitFacts {
                 path: text(&add["path"]),
                 rows: stats["numRecords"].as_u64().unwrap(),
                 data_change,
+                bytes: add["size"].as_u64().unwrap(),
+                written: add["modificationTime"].as_i64().unwrap(),
             });
         } else if let Some(remove) = action.get("remove") {
             commit.removes.push(text(&remove["path"]));
@@ -87,6 +93,7 @@ fn facts(version: u64, text: &str) -> CommitFacts {
             commit.txns.push((text(&txn["appId"]), txn["version"].as_i64().unwrap()));
         } else if let Some(info) = action.get("commitInfo") {
             commit.report = serde_json::from_value(info[COMMIT_INFO_KEY].clone()).ok();
+            commit.totals = serde_json::from_value(info[TOTALS_KEY].clone()).ok();
         }
     }
     // A compaction moves rows: that they are as many as before is asked of its files.

@@ -41,4 +41,5 @@ mod slices;
 mod soak;
 mod tables;
 mod time_travel;
+mod totals;
 mod vacuum;

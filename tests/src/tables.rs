@@ -113,13 +113,13 @@ pub(crate) async fn append_of(storage: &Storage, values: impl IntoIterator<Item 
 /// All rows replaced by others.
 pub(crate) async fn overwrite_of(storage: &Storage, table: &Table, values: impl IntoIterator<Item = i64>) -> Change {
     let fence = Fence { state: Vec::new(), replaces_table: true };
-    Change { removes: table.files().unwrap(), fence, ..append_of(storage, values).await }
+    Change { removes: table.files().await.unwrap(), fence, ..append_of(storage, values).await }
 }
 
 /// All files rewritten to one, with the same rows.
 pub(crate) async fn compaction_of(storage: &Storage, table: &Table) -> Change {
     let rows = rows_of(table).await;
-    Change { removes: table.files().unwrap(), data_change: false, ..append_of(storage, rows).await }
+    Change { removes: table.files().await.unwrap(), data_change: false, ..append_of(storage, rows).await }
 }
 
 /// What creates the table.

@@ -62,7 +62,7 @@ async fn what_an_overwrite_replaced_goes_too_and_a_later_version_is_kept() {
         let (last, table) = (open(&place.storage).await.version(), open(&place.storage).await);
         assert_eq!(deleted(&vacuum(&place.storage, 8).await), 3);
         assert_eq!(rows(&place.storage).await, [7]);
-        assert_eq!(table.at(last).await.unwrap().files().unwrap().len(), 1);
+        assert_eq!(table.at(last).await.unwrap().files().await.unwrap().len(), 1);
     }
 }
 
@@ -149,7 +149,7 @@ async fn a_file_that_another_engine_has_restored_stays() {
             restored
                 .extend(log_of(&place.storage, version).await.into_iter().filter(|action| action.get("add").is_some()));
         }
-        let replaced = open(&place.storage).await.files().unwrap().remove(0);
+        let replaced = open(&place.storage).await.files().await.unwrap().remove(0);
         restored
             .push(serde_json::json!({"remove": {"path": replaced.path(), "dataChange": true, "deletionTimestamp": 1}}));
         put_log(&place.storage, 4, &restored).await;
@@ -175,7 +175,7 @@ async fn copy(storage: &Storage) -> Report {
 
 async fn copied(storage: &Storage) -> u64 {
     let table = streaming(storage).table(&DatasetName::new("copied")).await.unwrap().unwrap();
-    table.files().unwrap().iter().filter_map(headwater_lake::table::DataFile::num_records).sum()
+    table.files().await.unwrap().iter().filter_map(headwater_lake::table::DataFile::num_records).sum()
 }
 
 async fn deleted_from_numbers(storage: &Storage, days: i64) -> u64 {
@@ -216,7 +216,7 @@ async fn a_shadow_that_is_behind_still_finds_its_files() {
         assert!(headwater_silver::handle(&shadow(), trigger()).await.is_success());
         let table = shadow().table(&DatasetName::new("copied")).await.unwrap().unwrap();
         assert_eq!(
-            table.files().unwrap().iter().filter_map(headwater_lake::table::DataFile::num_records).sum::<u64>(),
+            table.files().await.unwrap().iter().filter_map(headwater_lake::table::DataFile::num_records).sum::<u64>(),
             6
         );
         assert_eq!(deleted_from_numbers(storage, 42).await, 6);

@@ -32,6 +32,14 @@ pub struct Policy {
     pub min_files: usize,
 }
 
+impl Policy {
+    /// Whether so many small files, of so many bytes together at most, can make a bin.
+    #[must_use]
+    pub fn may_be_worth_it(self, (files, bytes): (u64, u64)) -> bool {
+        files > 1 && (files >= self.min_files as u64 || bytes >= self.target_size / 2)
+    }
+}
+
 /// Indexes of the files of each bin. Each bin has at least two files of one partition, and about the
 /// target size at most; each file is in one bin at most, and is at most two thirds of its bin.
 #[must_use]

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 use crate::report::{FlowReport, Rows};
+use crate::totals::{FileSize, Totals};
 
 /// What a commit says, as far as it can be wrong.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -22,6 +23,8 @@ pub struct CommitFacts {
     pub removes: Vec<String>,
     /// Headwater's report, if Headwater committed it.
     pub report: Option<FlowReport>,
+    /// What it says that the live files amount to.
+    pub totals: Option<Totals>,
 }
 
 /// A file that a commit adds.
@@ -33,6 +36,16 @@ pub struct AddedFile {
     pub rows: u64,
     /// Whether its rows are new; they aren't after a compaction.
     pub data_change: bool,
+    /// Its bytes.
+    pub bytes: u64,
+    /// When it was written, in milliseconds since 1970.
+    pub written: i64,
+}
+
+impl AddedFile {
+    const fn in_totals(&self) -> FileSize {
+        FileSize { bytes: self.bytes, rows: Some(self.rows), written: self.written }
+    }
 }
 
 /// What doesn't hold.
@@ -70,6 +83,16 @@ pub enum Violation {
         before: u64,
         /// Rows that it gives.
         after: u64,
+    },
+    /// A commit says that the live files amount to what they don't.
+    #[error("version {version} tells of {told:?}, but it is {counted:?}")]
+    WrongTotals {
+        /// The commit.
+        version: u64,
+        /// What it says.
+        told: Box<Totals>,
+        /// What its live files amount to.
+        counted: Box<Totals>,
     },
     /// Progress went back.
     #[error("version {version} moves {app_id} from {from} to {to}")]
@@ -141,13 +164,14 @@ pub fn each_once<'a>(
 }
 
 /// Whether a log that begins at version 0 holds: contiguous, each file added and removed in its turn, rows kept by
-/// commits that change no data, progress never back (but to a negative number, by which a full refresh starts anew),
+/// commits that change no data, totals those of the live files, progress never back (but to a negative number, by which a full refresh starts anew),
 /// and reports that add up. Gives the live files with their rows.
 ///
 /// # Errors
 /// The first violation.
 pub fn log_holds(commits: &[CommitFacts]) -> Result<BTreeMap<String, u64>, Violation> {
-    let mut live: BTreeMap<String, u64> = BTreeMap::new();
+    let mut live: BTreeMap<String, FileSize> = BTreeMap::new();
+    let mut counted = Totals::default();
     let mut progress: BTreeMap<&str, i64> = BTreeMap::new();
     for (missing, commit) in (0..).zip(commits) {
         let version = commit.version;
@@ -156,12 +180,20 @@ pub fn log_holds(commits: &[CommitFacts]) -> Result<BTreeMap<String, u64>, Viola
         }
         let mut before = 0;
         for path in &commit.removes {
-            before += live.remove(path).ok_or_else(|| Violation::RemovedTwice { version, path: path.clone() })?;
+            let twice = || Violation::RemovedTwice { version, path: path.clone() };
+            let file = live.remove(path).ok_or_else(twice)?;
+            counted = counted.without(file).ok_or_else(twice)?;
+            before += file.rows.unwrap_or_default();
         }
         for file in &commit.adds {
-            if live.insert(file.path.clone(), file.rows).is_some() {
+            if live.insert(file.path.clone(), file.in_totals()).is_some() {
                 return Err(Violation::AddedTwice { version, path: file.path.clone() });
             }
+        }
+        counted = commit.adds.iter().fold(counted, |counted, file| counted.with(file.in_totals()));
+        if let Some(told) = commit.totals.as_ref().filter(|told| **told != counted) {
+            let (told, counted) = (Box::new(told.clone()), Box::new(counted));
+            return Err(Violation::WrongTotals { version, told, counted });
         }
         let after = commit.adds.iter().map(|file| file.rows).sum();
         let keeps_rows = !commit.adds.is_empty() && commit.adds.iter().all(|file| !file.data_change);
@@ -178,7 +210,7 @@ pub fn log_holds(commits: &[CommitFacts]) -> Result<BTreeMap<String, u64>, Viola
         let one_to_one = commit.report.as_ref().filter(|report| report.changes.is_none());
         one_to_one.map_or(Ok(()), |report| adds_up(report.rows))?;
     }
-    Ok(live)
+    Ok(live.into_iter().map(|(path, file)| (path, file.rows.unwrap_or_default())).collect())
 }
 
 /// Whether every row that a batch read is accounted for.
@@ -195,7 +227,7 @@ mod tests {
     use super::*;
 
     fn add(version: u64, path: &str, rows: u64) -> CommitFacts {
-        let file = AddedFile { path: path.to_owned(), rows, data_change: true };
+        let file = AddedFile { path: path.to_owned(), rows, data_change: true, bytes: 10 * rows, written: 0 };
         CommitFacts { version, adds: vec![file], ..CommitFacts::default() }
     }
 
@@ -230,6 +262,20 @@ mod tests {
         assert_eq!(log_holds(&with(compact(2, &["a", "b"], "c", 2))), Err(changed));
         let back = Violation::MovedBack { version: 1, app_id: "a".into(), from: 5, to: 4 };
         assert_eq!(log_holds(&[txn(0, 5), txn(1, 4)]), Err(back));
+    }
+
+    #[test]
+    fn totals_are_those_of_the_live_files() {
+        let file = |rows| FileSize { bytes: 10 * rows, rows: Some(rows), written: 0 };
+        let totals = |rows: &[u64]| rows.iter().fold(Totals::default(), |totals, rows| totals.with(file(*rows)));
+        let telling = |commit: CommitFacts, rows: &[u64]| CommitFacts { totals: Some(totals(rows)), ..commit };
+        let begun = || vec![telling(add(0, "a", 1), &[1]), add(1, "b", 2)];
+        let with = |commit: CommitFacts| begun().into_iter().chain([commit]).collect::<Vec<_>>();
+        assert!(log_holds(&with(telling(compact(2, &["a", "b"], "c", 3), &[3]))).is_ok());
+        assert!(log_holds(&with(telling(add(2, "c", 4), &[1, 2, 4]))).is_ok());
+        let [told, counted] = [&[1, 4][..], &[1, 2, 4]].map(|rows| Box::new(totals(rows)));
+        let wrong = Violation::WrongTotals { version: 2, told, counted };
+        assert_eq!(log_holds(&with(telling(add(2, "c", 4), &[1, 4]))), Err(wrong));
     }
 
     #[test]

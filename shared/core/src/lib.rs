@@ -37,6 +37,7 @@ pub mod replay;
 pub mod report;
 pub mod slices;
 pub mod sql;
+pub mod totals;
 pub mod trigger;
 pub mod vacuum;
 pub mod watermark;

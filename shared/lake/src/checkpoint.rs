@@ -2,7 +2,6 @@
 
 use chrono::Duration;
 use deltalake::protocol::checkpoints::{cleanup_expired_logs_for, create_checkpoint};
-use deltalake::table::config::TablePropertiesExt;
 use futures::TryStreamExt;
 use headwater_core::checkpoints::{Tail, log_retention};
 use headwater_core::name::{DatasetName, FlowName};
@@ -37,7 +36,7 @@ impl Lake {
             return Ok(None);
         }
         let url = self.storage().table_url(table.path());
-        create_checkpoint(table.delta(), None).await.map_err(|source| LakeError::delta(&url, source))?;
+        create_checkpoint(table.delta().await?, None).await.map_err(|source| LakeError::delta(&url, source))?;
         self.point_to_checkpoint(&table).await?;
         self.clean_log(&table).await?;
         let mut report = FlowReport::new(FlowName::new("checkpoint"), dataset.clone(), trigger.cause.word());
@@ -70,12 +69,11 @@ impl Lake {
     async fn clean_log(&self, table: &Table) -> Result<()> {
         let url = self.storage().table_url(table.path());
         let delta = |source| LakeError::delta(&url, source);
-        let snapshot = table.snapshot()?;
-        if !may_clean_log(snapshot) {
+        let head = table.head();
+        if !may_clean_log(head) {
             return Ok(());
         }
-        let wanted = snapshot.table_properties().log_retention_duration();
-        let kept = log_retention(Duration::from_std(wanted).unwrap_or(Duration::MAX));
+        let kept = log_retention(Duration::from_std(head.log_retention).unwrap_or(Duration::MAX));
         let Some(before) = Self::now().checked_sub_signed(kept) else { return Ok(()) };
         let (version, log) = (table.version().saturating_sub(ENTRIES_KEPT), table.log_store());
         cleanup_expired_logs_for(version, log.as_ref(), before.timestamp_millis(), None).await.map_err(delta)?;

@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use deltalake::kernel::engine::arrow_conversion::{TryIntoArrow, TryIntoKernel};
-use deltalake::kernel::transaction::{CommitBuilder, TableReference, TransactionError};
-use deltalake::kernel::{Action, Add, AddCDCFile, Metadata, MetadataExt, StructType, Transaction, new_metadata};
+use deltalake::kernel::transaction::{CommitBuilder, TransactionError};
+use deltalake::kernel::{Action, Add, AddCDCFile, Transaction};
 use deltalake::logstore::{CommitOrBytes, LogStoreRef};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use futures::{StreamExt, TryStreamExt};
@@ -19,14 +19,19 @@ use headwater_core::backoff::{Setback, next_delay};
 use headwater_core::commit::{Attempt, Decision, Fence, Winner, decide};
 use headwater_core::marks::{marks_of, may_share};
 use headwater_core::report::{COMMIT_INFO_KEY, FlowReport, Outcome};
+use headwater_core::totals::{TOTALS_KEY, Totals};
+use serde_json::Value;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::data_file::in_totals;
 use crate::error::{LakeError, Result};
 use crate::ledger::{LedgerColumn, held};
-use crate::protocol::{check_writable, protocol_for, raised};
+use crate::log_entry::{CommitEntry, MARKS_KEY, TOKEN_KEY, parsed, read_commit};
+use crate::protocol::{check_removal, check_writable};
+use crate::schema_actions::schema_actions;
 use crate::storage::Storage;
-use crate::table::{CommitEntry, DataFile, MARKS_KEY, TOKEN_KEY, Table, read_commit};
+use crate::table::{DataFile, Table};
 
 /// Log entries that are read at once after a lost race: mostly there is one, and nothing after it.
 const READ_AT_ONCE: usize = 2;
@@ -156,12 +161,13 @@ pub async fn commit(
     policy: RetryPolicy,
 ) -> Result<CommitOutcome> {
     let mut committer = Committer::new(storage, path, change);
+    committer.before = totals_before(table).await;
     let mut next = table.map_or(0, |table| table.version() + 1);
     loop {
         committer.tries += 1;
         let Err(failure) = committer.put(table, next).await? else { return Ok(committer.committed(next)) };
         let has_time = committer.wait(&failure, policy).await;
-        let winners = committer.winners_from(next).await?;
+        let (entries, winners) = committer.winners_from(next).await?;
         match decide(&committer.attempt, &winners) {
             Decision::Applied { version, ours: true } => return Ok(committer.committed(version)),
             Decision::Applied { version, ours: false } => return Ok(CommitOutcome::AlreadyApplied { version }),
@@ -174,6 +180,8 @@ pub async fn commit(
             Decision::Rebase { .. } if winners.is_empty() => {}
             Decision::Rebase { onto } => {
                 committer.keep_highest_watermark(&winners);
+                committer.before =
+                    entries.iter().fold(committer.before.take(), |totals, entry| entry.totals_after(totals));
                 next = onto + 1;
             }
         }
@@ -187,6 +195,8 @@ struct Committer<'a> {
     change: &'a Change,
     attempt: Attempt,
     watermark: Option<(String, i64)>,
+    /// What the table's live files amount to before the next try, as far as it is known without reading them.
+    before: Option<Totals>,
     seed: u64,
     tries: u32,
     /// When the last try began.
@@ -199,7 +209,7 @@ impl<'a> Committer<'a> {
         let removes: BTreeSet<String> = change.removes.iter().map(|file| file.path().to_owned()).collect();
         let attempt = Attempt { token: token.to_string(), removes, fence: change.fence.clone() };
         let (watermark, seed) = (change.watermark.clone(), token.as_u64_pair().0);
-        Self { storage, path, change, attempt, watermark, seed, tries: 0, begun: Instant::now() }
+        Self { storage, path, change, attempt, watermark, before: None, seed, tries: 0, begun: Instant::now() }
     }
 
     /// Leaves the watermark to the winners, if one has moved it further.
@@ -233,42 +243,70 @@ impl<'a> Committer<'a> {
         let log = table.map_or_else(|| self.storage.log_store(self.path), Table::log_store);
         let bytes = self.bytes(table, &log, version).await?;
         self.begun = Instant::now();
-        Ok(log.write_commit_entry(version, bytes, Uuid::new_v4()).await.map_err(|source| {
+        let put = log.write_commit_entry(version, CommitOrBytes::LogBytes(bytes.clone()), Uuid::new_v4()).await;
+        if let (Ok(()), Some(table)) = (&put, table) {
+            table.keep_entry(parsed(self.storage, self.path, version, &bytes)?);
+        }
+        Ok(put.map_err(|source| {
             tracing::debug!(table = %url, version, error = %source, "commit not seen to land");
             not_seen_to_land(self.path, version, source)
         }))
     }
 
     /// The log entry, checked against the table's protocol.
-    async fn bytes(&self, table: Option<&Table>, log: &LogStoreRef, version: u64) -> Result<CommitOrBytes> {
+    async fn bytes(&self, table: Option<&Table>, log: &LogStoreRef, version: u64) -> Result<Bytes> {
         let url = self.storage.table_url(self.path);
-        let delta = |source| LakeError::delta(&url, source);
-        let snapshot = table.map(Table::snapshot).transpose()?;
-        snapshot.map_or(Ok(()), |snapshot| check_writable(&url, snapshot))?;
-        let reference = snapshot.map(|snapshot| snapshot as &dyn TableReference);
+        if let Some(table) = table {
+            check_writable(&url, table.head())?;
+            if self.change.data_change && !self.change.removes.is_empty() {
+                check_removal(&url, table.head())?;
+            }
+        }
+        let prepared = CommitBuilder::default()
+            .with_actions(self.actions(table)?)
+            .with_app_metadata(self.metadata(version)?)
+            .with_max_retries(0)
+            .build(None, Arc::clone(log), self.operation())
+            .into_prepared_commit_future()
+            .await
+            .map_err(|source| LakeError::delta(&url, source))?;
+        match prepared.commit_or_bytes() {
+            CommitOrBytes::LogBytes(bytes) => Ok(bytes.clone()),
+            CommitOrBytes::TmpCommit(path) => {
+                Err(LakeError::Internal { message: format!("a log entry was put aside at {path}") })
+            }
+        }
+    }
+
+    /// What goes into `commitInfo`.
+    fn metadata(&self, version: u64) -> Result<HashMap<String, Value>> {
+        let internal = |source: serde_json::Error| LakeError::Internal { message: source.to_string() };
         let mut report = self.change.report.clone();
         report.outcome = Outcome::Committed { version };
         report.attempts = self.tries;
-        let report =
-            serde_json::to_value(&report).map_err(|source| LakeError::Internal { message: source.to_string() })?;
         let marks = self.change.records.as_ref().and_then(|(_, ids)| marks_of(ids));
-        let marks = marks.map(|marks| (MARKS_KEY.to_owned(), marks.into()));
-        let token = (TOKEN_KEY.to_owned(), self.attempt.token.clone().into());
-        let metadata: HashMap<_, _> = [(COMMIT_INFO_KEY.to_owned(), report), token].into_iter().chain(marks).collect();
-        let prepared = CommitBuilder::default()
-            .with_actions(self.actions(table)?)
-            .with_app_metadata(metadata)
-            .with_max_retries(0)
-            .build(reference, Arc::clone(log), self.operation())
-            .into_prepared_commit_future()
-            .await
-            .map_err(delta)?;
-        Ok(prepared.commit_or_bytes().clone())
+        let totals = self.totals().map(serde_json::to_value).transpose().map_err(internal)?;
+        let given = [
+            Some((COMMIT_INFO_KEY, serde_json::to_value(&report).map_err(internal)?)),
+            Some((TOKEN_KEY, self.attempt.token.clone().into())),
+            marks.map(|marks| (MARKS_KEY, marks.into())),
+            totals.map(|totals| (TOTALS_KEY, totals)),
+        ];
+        Ok(given.into_iter().flatten().map(|(key, value)| (key.to_owned(), value)).collect())
+    }
+
+    /// What the table's live files amount to after the commit, if it is known what they do before.
+    fn totals(&self) -> Option<Totals> {
+        let removes = self.change.removes.iter();
+        let left = removes.fold(self.before.clone(), |totals, file| totals?.without(file.in_totals()));
+        let adds = self.change.adds.iter().map(in_totals);
+        left.map(|left| adds.fold(left, Totals::with))
     }
 
     fn actions(&self, table: Option<&Table>) -> Result<Vec<Action>> {
         let now = Utc::now();
-        let mut actions = self.schema_actions(table)?;
+        let url = self.storage.table_url(self.path);
+        let mut actions = schema_actions(&url, self.change.schema.as_ref(), table.map(Table::head))?;
         let removal = |file: &DataFile| Action::Remove(file.removal(self.change.data_change, now));
         actions.extend(self.change.removes.iter().map(removal));
         actions.extend(
@@ -289,47 +327,6 @@ impl<'a> Committer<'a> {
         Ok(actions)
     }
 
-    fn schema_actions(&self, table: Option<&Table>) -> Result<Vec<Action>> {
-        let url = self.storage.table_url(self.path);
-        let delta = |source: deltalake::kernel::Error| LakeError::delta(&url, source.into());
-        Ok(match &self.change.schema {
-            Some(SchemaChange::Create { schema, partitioned_by, configuration, comment }) => {
-                let mut metadata =
-                    new_metadata(&delta_schema(schema)?, partitioned_by, configuration).map_err(delta)?;
-                if let Some(comment) = comment {
-                    metadata = metadata.with_description(comment.clone()).map_err(delta)?;
-                }
-                vec![Action::Protocol(protocol_for(schema, configuration)?), Action::Metadata(metadata)]
-            }
-            Some(SchemaChange::Relayout { schema, partitioned_by, configuration }) => {
-                let Some(table) = table else { return Ok(Vec::new()) };
-                let snapshot = table.snapshot()?;
-                let protocol = raised(snapshot.protocol(), schema, configuration)?.map(Action::Protocol);
-                let present = snapshot.metadata();
-                let mut properties = present.configuration().clone();
-                properties.extend(configuration.clone());
-                let mut metadata = new_metadata(&delta_schema(schema)?, partitioned_by, properties).map_err(delta)?;
-                metadata = metadata.with_table_id(present.id().to_owned()).map_err(delta)?;
-                if let Some(comment) = present.description() {
-                    metadata = metadata.with_description(comment.to_owned()).map_err(delta)?;
-                }
-                protocol.into_iter().chain([Action::Metadata(metadata)]).collect()
-            }
-            Some(SchemaChange::SetColumns { schema, configuration }) => {
-                let Some(table) = table else { return Ok(Vec::new()) };
-                let snapshot = table.snapshot()?;
-                let protocol = raised(snapshot.protocol(), schema, configuration)?.map(Action::Protocol);
-                let present: Metadata = snapshot.metadata().clone();
-                let mut metadata = present.with_schema(&delta_schema(schema)?).map_err(delta)?;
-                for (key, value) in configuration {
-                    metadata = metadata.add_config_key(key.clone(), value.clone()).map_err(delta)?;
-                }
-                protocol.into_iter().chain([Action::Metadata(metadata)]).collect()
-            }
-            None => Vec::new(),
-        })
-    }
-
     fn operation(&self) -> DeltaOperation {
         if self.change.data_change {
             let mode = if self.change.removes.is_empty() { SaveMode::Append } else { SaveMode::Overwrite };
@@ -343,27 +340,27 @@ impl<'a> Committer<'a> {
 
     /// Every commit from a version on. None, if they can't be read for now: the same version is then put
     /// again, and if ours is there already, it is found.
-    async fn winners_from(&self, first: u64) -> Result<Vec<Winner>> {
+    async fn winners_from(&self, first: u64) -> Result<(Vec<CommitEntry>, Vec<Winner>)> {
         match self.read_winners(first).await {
             Err(error) if !error.is_lasting() => {
                 tracing::debug!(table = self.path, %error, "winners can't be read");
-                Ok(Vec::new())
+                Ok((Vec::new(), Vec::new()))
             }
             read => read,
         }
     }
 
-    async fn read_winners(&self, first: u64) -> Result<Vec<Winner>> {
+    async fn read_winners(&self, first: u64) -> Result<(Vec<CommitEntry>, Vec<Winner>)> {
         let entries = futures::stream::iter(first..)
             .map(|version| read_commit(self.storage, self.path, version))
             .buffered(READ_AT_ONCE)
             .try_take_while(|entry| std::future::ready(Ok(entry.is_some())));
-        let entries: Vec<_> = entries.try_collect().await?;
+        let entries: Vec<_> = entries.try_filter_map(|entry| std::future::ready(Ok(entry))).try_collect().await?;
         let mut winners = Vec::new();
-        for entry in entries.iter().flatten() {
+        for entry in &entries {
             winners.push(self.winner(entry).await?);
         }
-        Ok(winners)
+        Ok((entries, winners))
     }
 
     async fn winner(&self, entry: &CommitEntry) -> Result<Winner> {
@@ -386,6 +383,15 @@ impl<'a> Committer<'a> {
     }
 }
 
+/// What a table's live files amount to, if the log tells. A commit that can't tell what it makes is as good as one that can.
+async fn totals_before(table: Option<&Table>) -> Option<Totals> {
+    let Some(table) = table else { return Some(Totals::default()) };
+    table.told_totals().await.unwrap_or_else(|error| {
+        tracing::debug!(table = table.path(), %error, "totals can't be read");
+        None
+    })
+}
+
 /// Why a commit was not seen to land.
 fn not_seen_to_land(path: &str, version: u64, source: TransactionError) -> LakeError {
     let action = "can't put a commit of";
@@ -394,23 +400,4 @@ fn not_seen_to_land(path: &str, version: u64, source: TransactionError) -> LakeE
         other => object_store::Error::AlreadyExists { path: format!("version {version}"), source: Box::new(other) },
     };
     LakeError::Storage { action, path: path.to_owned(), source }
-}
-
-/// A schema as Delta's JSON.
-pub(crate) fn schema_to_json(schema: &SchemaRef) -> Result<String> {
-    serde_json::to_string(&delta_schema(schema)?).map_err(|source| LakeError::Internal { message: source.to_string() })
-}
-
-/// A schema of Delta's JSON; `None` if it isn't one.
-pub(crate) fn schema_from_json(json: &str) -> Option<SchemaRef> {
-    let schema: StructType = serde_json::from_str(json).ok()?;
-    let schema: arrow::datatypes::Schema = (&schema).try_into_arrow().ok()?;
-    Some(Arc::new(schema))
-}
-
-fn delta_schema(schema: &SchemaRef) -> Result<StructType> {
-    schema.as_ref().try_into_kernel().map_err(|source: arrow::error::ArrowError| LakeError::Configuration {
-        message: format!("a column's type can't be kept in a Delta table: {source}"),
-        help: "cast it in the query to a SQL type".into(),
-    })
 }

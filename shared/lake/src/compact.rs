@@ -109,8 +109,8 @@ impl Lake {
         for dataset in self.tables_of(&Cause::Timer(names.to_vec())) {
             let Some(table) = self.table(&dataset).await? else { continue };
             let layout = Layout::of(self.pipeline(), &dataset, &table)?;
-            let files = usize::try_from(table.totals()?.files).unwrap_or(usize::MAX);
-            let bins = layout.bins(&layout.candidates(&table)?, None);
+            let files = usize::try_from(table.totals().await?.files).unwrap_or(usize::MAX);
+            let bins = layout.bins(&layout.candidates(&table).await?, None);
             let expired = self.expired_files(&dataset, &table, Self::now()).await?;
             let rewritten = bins.iter().map(Vec::len).sum();
             plans.push(CompactionPlan {
@@ -150,10 +150,10 @@ impl Lake {
             return Ok(None);
         }
         let Some(table) = self.table(dataset).await? else { return Ok(None) };
-        check_writable(&self.storage().table_url(table.path()), table.snapshot()?)?;
+        check_writable(&self.storage().table_url(table.path()), table.head())?;
         report.flows.extend(self.checkpoint(dataset, trigger).await?);
         let layout = Layout::of(self.pipeline(), dataset, &table)?;
-        let bins = layout.bins(&layout.candidates(&table)?, left);
+        let bins = layout.bins(&layout.candidates(&table).await?, left);
         let planned = bins.len() as u64;
         Ok((planned > 0).then(|| Slices { dataset: dataset.clone(), left: bins.into(), planned }))
     }
@@ -162,7 +162,7 @@ impl Lake {
     async fn compact_slice(&self, slices: &Slices, trigger: &Trigger, report: &mut Report) -> Result<()> {
         let dataset = &slices.dataset;
         let Some((table, bin)) = self.table(dataset).await?.zip(slices.left.front()) else { return Ok(()) };
-        if let Some(bin) = still_live(&table, bin)? {
+        if let Some(bin) = still_live(&table, bin).await? {
             let slice = FlowReport { slice: Some(slices.after_next()), ..started(dataset, trigger) };
             report.flows.push(self.compact_bin((dataset, &table), bin, (slice, trigger)).await?);
         }
@@ -230,9 +230,9 @@ fn failed(dataset: &DatasetName, trigger: &Trigger, error: &LakeError) -> FlowRe
 }
 
 /// The files of a bin as the table has them now; `None` if one is gone or has changed.
-fn still_live(table: &Table, bin: &[DataFile]) -> Result<Option<Vec<DataFile>>> {
+async fn still_live(table: &Table, bin: &[DataFile]) -> Result<Option<Vec<DataFile>>> {
     let wanted: BTreeSet<&str> = bin.iter().map(DataFile::path).collect();
-    let files = table.files_where(|file| wanted.contains(file.path().as_ref()))?;
+    let files = table.files_where(|file| wanted.contains(file.path().as_ref())).await?;
     let live: BTreeMap<&str, &DataFile> = files.iter().map(|file| (file.path(), file)).collect();
     let live = |file: &DataFile| live.get(file.path()).filter(|file| !is_pinned(file)).copied().cloned();
     Ok(bin.iter().map(live).collect())

@@ -59,16 +59,22 @@ impl Layout {
         })
     }
 
-    /// The files of a table that [`Self::bins`] asks for: of one that isn't clustered, the small ones.
+    /// The files of a table that [`Self::bins`] asks for: of one that isn't clustered, the small ones. None, if the totals of
+    /// the table tell that they are too few for a bin, so that it needn't read its files.
     ///
     /// # Errors
     /// As [`Table::files`].
-    pub fn candidates(&self, table: &Table) -> Result<Vec<DataFile>> {
+    pub async fn candidates(&self, table: &Table) -> Result<Vec<DataFile>> {
         if !self.clustered_by.is_empty() {
-            return table.files();
+            return table.files().await;
+        }
+        if let Some(totals) = table.told_totals().await?
+            && !self.policy.may_be_worth_it(totals.smaller_than(self.policy.target_size / 2))
+        {
+            return Ok(Vec::new());
         }
         let is_small = |size: i64| u64::try_from(size).unwrap_or_default() < self.policy.target_size / 2;
-        table.files_where(|file| is_small(file.size()))
+        table.files_where(|file| is_small(file.size())).await
     }
 
     /// The files that are to be written anew together, in bins that can each be done in the time that is left.

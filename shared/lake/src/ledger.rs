@@ -145,11 +145,15 @@ fn add_entries(
 
 /// The files of a table that may hold one of these messages: those whose enqueued times cover a
 /// message's own, and for a message received for the first time only those written since then.
-pub(crate) fn suspects(table: &Table, messages: &[Message], received_at: DateTime<Utc>) -> Result<Vec<DataFile>> {
+pub(crate) async fn suspects(table: &Table, messages: &[Message], received_at: DateTime<Utc>) -> Result<Vec<DataFile>> {
     let skew = chrono::Duration::seconds(60);
     let since = received_at - skew;
     let is_any = messages.iter().any(|message| message.receive_count > 1);
-    let files = table.files_where(|file| is_any || file.modification_time() >= since.timestamp_millis())?;
+    let newest = if is_any { None } else { table.added_since(since).await? };
+    let files = match newest {
+        Some(newest) => newest,
+        None => table.files_where(|file| is_any || file.modification_time() >= since.timestamp_millis()).await?,
+    };
     let suspect = |file: &DataFile| {
         let written_since = file.modified() >= since;
         messages

@@ -7,12 +7,13 @@
 use std::collections::BTreeMap;
 
 use arrow::datatypes::{DataType, SchemaRef};
-use deltalake::kernel::transaction::PROTOCOL;
-use deltalake::kernel::{EagerSnapshot, Protocol};
+use deltalake::kernel::Protocol;
+use deltalake::kernel::transaction::{PROTOCOL, TransactionError};
 use serde_json::{Value, json};
 use url::Url;
 
 use crate::error::{LakeError, Result};
+use crate::pin::Head;
 
 /// Readers and writers that know features by their names.
 const BY_NAME: (u64, u64) = (3, 7);
@@ -25,6 +26,23 @@ pub(crate) const CHANGE_DATA_FEED: &str = "delta.enableChangeDataFeed";
 
 /// What every writer knows.
 const BASIC: (u64, u64) = (1, 2);
+
+/// Features that a table may ask of its writers: those that bind nobody who only adds or removes whole files, and those
+/// whose rules [`check_writable`] asks for one by one.
+const WRITTEN: [&str; 12] = [
+    "appendOnly",
+    "changeDataFeed",
+    "checkConstraints",
+    "checkpointProtection",
+    "columnMapping",
+    "deletionVectors",
+    "generatedColumns",
+    "invariants",
+    "timestampNtz",
+    "v2Checkpoint",
+    "variantType",
+    "variantType-preview",
+];
 
 /// The lowest protocol for a new table.
 pub(crate) fn protocol_for(schema: &SchemaRef, configuration: &BTreeMap<String, String>) -> Result<Protocol> {
@@ -80,10 +98,15 @@ pub(crate) fn raised(
 ///
 /// # Errors
 /// `Invalid`, naming the rule or the feature.
-pub(crate) fn check_writable(url: &Url, snapshot: &EagerSnapshot) -> Result<()> {
-    PROTOCOL.can_write_to(snapshot).map_err(|source| LakeError::delta(url, source.into()))?;
-    let metadata = snapshot.metadata();
+pub(crate) fn check_writable(url: &Url, head: &Head) -> Result<()> {
+    PROTOCOL.can_read_from_protocol(&head.protocol).map_err(|source| LakeError::delta(url, source.into()))?;
+    let metadata = &head.metadata;
     let refused = |message: String, help| Err(LakeError::TableUnusable { table: url.to_string(), message, help });
+    let unknown = unknown_features(&head.protocol)?;
+    if !unknown.is_empty() {
+        let help = "write it with the engine that made it, or with a newer Headwater";
+        return refused(format!("it asks its writers for what this one doesn't know: {}", unknown.join(", ")), help);
+    }
     let configuration = metadata.configuration();
     if let Some(name) = configuration.keys().find_map(|key| key.strip_prefix("delta.constraints.")) {
         let help = "drop the constraint, and declare it in the pipeline as an expectation";
@@ -95,7 +118,7 @@ pub(crate) fn check_writable(url: &Url, snapshot: &EagerSnapshot) -> Result<()> 
             "rewrite it without column mapping",
         );
     }
-    for field in snapshot.schema().fields() {
+    for field in head.columns.fields() {
         for rule in ["delta.invariants", "delta.generationExpression", "delta.identity.start"] {
             if field.metadata().contains_key(rule) {
                 let help = "drop the rule, or write the table with the engine that made it";
@@ -109,10 +132,30 @@ pub(crate) fn check_writable(url: &Url, snapshot: &EagerSnapshot) -> Result<()> 
     Ok(())
 }
 
+/// Whether rows may be removed, where an attempt does that.
+///
+/// # Errors
+/// `Invalid` for a table that is declared as one whose rows are only added to.
+pub(crate) fn check_removal(url: &Url, head: &Head) -> Result<()> {
+    if head.is_append_only {
+        return Err(LakeError::delta(url, TransactionError::DeltaTableAppendOnly.into()));
+    }
+    Ok(())
+}
+
+/// The features of a table that aren't known here, of those that it asks of its writers.
+fn unknown_features(protocol: &Protocol) -> Result<Vec<String>> {
+    let protocol = serde_json::to_value(protocol).map_err(|source| internal(&source))?;
+    let version = protocol.get("minWriterVersion").and_then(Value::as_u64).unwrap_or_default();
+    let mut asked = if version < BY_NAME.1 { implied(version) } else { named(&protocol, "writerFeatures") };
+    asked.retain(|feature| !WRITTEN.contains(&feature.as_str()));
+    Ok(asked)
+}
+
 /// Whether old log entries may be taken away as their age allows.
-pub(crate) fn may_clean_log(snapshot: &EagerSnapshot) -> bool {
-    let protocol = serde_json::to_value(snapshot.protocol()).unwrap_or_default();
-    let wanted = snapshot.metadata().configuration().get("delta.enableExpiredLogCleanup");
+pub(crate) fn may_clean_log(head: &Head) -> bool {
+    let protocol = serde_json::to_value(&head.protocol).unwrap_or_default();
+    let wanted = head.metadata.configuration().get("delta.enableExpiredLogCleanup");
     wanted.is_none_or(|wanted| !wanted.eq_ignore_ascii_case("false"))
         && !named(&protocol, "writerFeatures").iter().any(|feature| feature == "checkpointProtection")
 }

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use headwater_core::marks::may_share;
 
-use crate::table::{DataFile, Table, read_commit};
+use crate::log_entry::read_commit;
+use crate::table::{DataFile, Table};
 
 /// Files of one table whose marks are kept.
 const FILES: usize = 256;

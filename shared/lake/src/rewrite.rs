@@ -24,7 +24,7 @@ impl Lake {
         bin: &[DataFile],
         (layout, left): (&Layout, Option<Duration>),
     ) -> Result<Option<Written>> {
-        let (schema, partitions) = (table.schema(), table.partitioned_by()?);
+        let (schema, partitions) = (table.schema(), table.partitioned_by());
         let size = if layout.clustered_by.is_empty() { NEVER_CUT } else { layout.file_size };
         let files = Files { partitioned_by: &partitions, target_size: size, keys: &layout.keys };
         let writer = Writer::with_files(self.storage(), table.path(), schema, files)?;

@@ -1,23 +1,23 @@
 //! A warm handle of one Delta table.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::datatypes::SchemaRef;
-use chrono::{DateTime, Utc};
 use datafusion::datasource::TableProvider;
-use deltalake::DeltaTable;
-use deltalake::kernel::{Action, Add, EagerSnapshot, LogDataHandler, LogicalFileView, Metadata, Protocol, Remove};
-use deltalake::logstore::{LogStoreRef, get_actions};
+use deltalake::kernel::{Add, LogDataHandler, LogicalFileView};
+use deltalake::logstore::LogStoreRef;
+use deltalake::{DeltaTable, DeltaTableError};
 use futures::{StreamExt, TryStreamExt};
-use headwater_core::report::{COMMIT_INFO_KEY, FlowReport};
-use object_store::path::Path;
-use serde::Deserialize;
-use serde_json::Value;
 use url::Url;
 
+pub use crate::data_file::DataFile;
+use crate::entries::Entries;
 use crate::error::{LakeError, Result};
+pub use crate::log_entry::CommitEntry;
+use crate::log_entry::read_commit;
 use crate::named::NamedTable;
+use crate::pin::{Head, LogTimes, Pin};
 use crate::storage::Storage;
 use crate::transactions::Transactions;
 
@@ -28,20 +28,18 @@ const REOPEN_AFTER: u64 = 64;
 /// Log entries that are read at once.
 const READ_AT_ONCE: usize = 8;
 
-/// The key of a commit's token in `commitInfo`.
-pub(crate) const TOKEN_KEY: &str = "headwaterToken";
-
-/// The key of the marks of a commit's records in `commitInfo`.
-pub(crate) const MARKS_KEY: &str = "headwaterRecords";
-
 /// A table, pinned at a version until it is refreshed. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Table {
     storage: Storage,
     path: String,
-    inner: DeltaTable,
+    log: LogStoreRef,
+    pin: Arc<Pin>,
     opened_at: u64,
     transactions: Transactions,
+    entries: Entries,
+    /// All rows were asked for once.
+    was_scanned: Arc<AtomicBool>,
 }
 
 impl Table {
@@ -51,23 +49,29 @@ impl Table {
     /// `Unavailable` when storage can't be read; `Invalid` when the table's log is broken or needs
     /// features of the protocol that aren't supported, which the message names.
     pub async fn open(storage: &Storage, path: &str) -> Result<Option<Self>> {
-        let mut inner = DeltaTable::new(storage.log_store(path));
-        let mut loaded = inner.load().await;
-        if loaded.as_ref().is_err_and(|error| !matches!(error, deltalake::DeltaTableError::NotATable(_))) {
-            if !inner.verify_deltatable_existence().await.unwrap_or(true) {
+        let log = storage.log_store(path);
+        let mut opened = Pin::open(&log, None).await;
+        if opened.as_ref().is_err_and(|error| !matches!(error, DeltaTableError::NotATable(_))) {
+            if !log.is_delta_table_location().await.unwrap_or(true) {
                 return Ok(None);
             }
             // It may have been made between the two looks.
-            loaded = inner.load().await;
+            opened = Pin::open(&log, None).await;
         }
-        match loaded {
-            Ok(()) => {}
-            Err(deltalake::DeltaTableError::NotATable(_)) => return Ok(None),
-            Err(source) => return Err(LakeError::delta(&storage.table_url(path), source)),
+        match opened {
+            Ok(pin) => Ok(Some(Self {
+                opened_at: pin.head().version,
+                storage: storage.clone(),
+                path: path.to_owned(),
+                log,
+                pin: Arc::new(pin),
+                transactions: Transactions::default(),
+                entries: Entries::default(),
+                was_scanned: Arc::default(),
+            })),
+            Err(DeltaTableError::NotATable(_)) => Ok(None),
+            Err(source) => Err(LakeError::delta(&storage.table_url(path), source)),
         }
-        let opened_at = inner.version().unwrap_or_default();
-        let transactions = Transactions::default();
-        Ok(Some(Self { storage: storage.clone(), path: path.to_owned(), inner, opened_at, transactions }))
     }
 
     /// The same table as of a version.
@@ -75,10 +79,14 @@ impl Table {
     /// # Errors
     /// As [`Self::open`]; `Invalid` when the version is gone.
     pub async fn at(&self, version: u64) -> Result<Self> {
-        let mut inner = DeltaTable::new(self.storage.log_store(&self.path));
-        inner.load_version(version).await.map_err(|source| self.error(source))?;
-        let transactions = Transactions::default();
-        Ok(Self { storage: self.storage.clone(), path: self.path.clone(), inner, opened_at: version, transactions })
+        let pin = Pin::open(&self.log, Some(version)).await.map_err(|source| self.error(source))?;
+        Ok(Self {
+            pin: Arc::new(pin),
+            opened_at: version,
+            transactions: Transactions::default(),
+            was_scanned: Arc::default(),
+            ..self.clone()
+        })
     }
 
     /// Moves to the latest version, reading only what is new.
@@ -86,14 +94,13 @@ impl Table {
     /// # Errors
     /// As [`Self::open`].
     pub async fn refresh(&mut self) -> Result<()> {
-        self.inner
-            .update_incremental(None)
-            .await
-            .map_err(|source| LakeError::delta(&self.storage.table_url(&self.path), source))?;
+        if let Some(moved) = self.pin.moved(&self.log).await.map_err(|source| self.error(source))? {
+            self.pin = Arc::new(moved);
+        }
         if self.version() >= self.opened_at + REOPEN_AFTER
             && let Some(fresh) = Self::open(&self.storage, &self.path).await?
         {
-            *self = fresh;
+            *self = Self { entries: self.entries.clone(), was_scanned: Arc::clone(&self.was_scanned), ..fresh };
         }
         Ok(())
     }
@@ -101,7 +108,7 @@ impl Table {
     /// The pinned version.
     #[must_use]
     pub fn version(&self) -> u64 {
-        self.inner.version().unwrap_or_default()
+        self.pin.head().version
     }
 
     pub(crate) const fn storage(&self) -> &Storage {
@@ -117,21 +124,19 @@ impl Table {
     /// The columns, partition columns included.
     #[must_use]
     pub fn schema(&self) -> SchemaRef {
-        self.snapshot().map_or_else(|_| Arc::new(arrow::datatypes::Schema::empty()), EagerSnapshot::arrow_schema)
+        Arc::clone(&self.pin.head().schema)
     }
 
     /// Partition columns.
-    ///
-    /// # Errors
-    /// `Internal` only.
-    pub fn partitioned_by(&self) -> Result<Vec<String>> {
-        Ok(self.snapshot()?.metadata().partition_columns().iter().map(ToString::to_string).collect())
+    #[must_use]
+    pub fn partitioned_by(&self) -> Vec<String> {
+        self.pin.head().metadata.partition_columns().iter().map(ToString::to_string).collect()
     }
 
     /// A table property.
     #[must_use]
     pub fn property(&self, key: &str) -> Option<String> {
-        self.snapshot().ok()?.metadata().configuration().get(key).cloned()
+        self.pin.head().metadata.configuration().get(key).cloned()
     }
 
     /// The version of a `txn`.
@@ -144,23 +149,22 @@ impl Table {
 
     /// Reads the log for a `txn`.
     pub(crate) async fn search_transaction(&self, app_id: &str) -> Result<Option<i64>> {
-        let log = self.inner.log_store();
-        self.snapshot()?.transaction_version(log.as_ref(), app_id).await.map_err(|source| self.error(source))
+        self.pin.transaction(&self.log, app_id).await.map_err(|source| self.error(source))
     }
 
     /// The live data files.
     ///
     /// # Errors
-    /// `Invalid` when the snapshot can't be read.
-    pub fn files(&self) -> Result<Vec<DataFile>> {
-        self.files_where(|_| true)
+    /// `Unavailable` when the log can't be read, `Invalid` when it is broken.
+    pub async fn files(&self) -> Result<Vec<DataFile>> {
+        self.files_where(|_| true).await
     }
 
     /// Those live data files of which something is true. What is asked of the others costs next to nothing, however many
     /// they are, where it is their size, time or path.
     #[expect(deprecated, reason = "commits need the add action itself, with its statistics as text")]
-    pub(crate) fn files_where(&self, is_wanted: impl Fn(&LogicalFileView) -> bool) -> Result<Vec<DataFile>> {
-        let files = self.log_data()?;
+    pub(crate) async fn files_where(&self, is_wanted: impl Fn(&LogicalFileView) -> bool) -> Result<Vec<DataFile>> {
+        let files = self.live_files().await?;
         Ok(files.iter().filter(is_wanted).map(|file| self.data_file(file.add_action())).collect())
     }
 
@@ -168,27 +172,8 @@ impl Table {
     ///
     /// # Errors
     /// As [`Self::files`].
-    pub fn is_empty(&self) -> Result<bool> {
-        Ok(self.log_data()?.num_files() == 0)
-    }
-
-    /// What the live data files amount to.
-    ///
-    /// # Errors
-    /// As [`Self::files`].
-    pub fn totals(&self) -> Result<Totals> {
-        let start = Totals { files: 0, bytes: 0, rows: Some(0) };
-        Ok(self.log_data()?.iter().fold(start, |totals, file| Totals {
-            files: totals.files + 1,
-            bytes: totals.bytes + u64::try_from(file.size()).unwrap_or_default(),
-            rows: totals.rows.zip(file.num_records()).map(|(rows, more)| rows + more as u64),
-        }))
-    }
-
-    /// When the newest live data file was written; `None` if there is none.
-    pub(crate) fn newest_file(&self) -> Result<Option<DateTime<Utc>>> {
-        let newest = self.log_data()?.iter().map(|file| file.modification_time()).max();
-        Ok(newest.and_then(DateTime::from_timestamp_millis))
+    pub async fn is_empty(&self) -> Result<bool> {
+        Ok(self.totals().await?.files == 0)
     }
 
     /// The commits in `(after, through]`, `None` meaning from the first on.
@@ -219,12 +204,18 @@ impl Table {
         Ok(entries)
     }
 
-    /// All rows, for the engine.
+    /// All rows, for the engine. The first time, its plan reads of the log what its predicates ask for; whoever comes again
+    /// has the files kept.
     ///
     /// # Errors
     /// `Invalid` when the table can't be scanned.
     pub async fn provider(&self) -> Result<Arc<dyn TableProvider>> {
-        self.named(self.inner.table_provider().build().await)
+        let is_first = !self.was_scanned.swap(true, Ordering::Relaxed);
+        let scan = match self.pin.log().filter(|_| is_first && !self.has_read_files()) {
+            Some(log) => DeltaTable::new(self.log_store()).table_provider().with_snapshot(Arc::clone(log)),
+            None => self.delta().await?.table_provider(),
+        };
+        self.named(scan.build().await)
     }
 
     /// The rows of these live files only.
@@ -233,7 +224,7 @@ impl Table {
     /// `Invalid` when the table can't be scanned.
     pub async fn provider_of(&self, files: &[DataFile]) -> Result<Arc<dyn TableProvider>> {
         let adds: Vec<Add> = files.iter().map(|file| Add::clone(&file.add)).collect();
-        self.named(self.inner.table_provider().with_adds(adds).build().await)
+        self.named(self.delta().await?.table_provider().with_adds(adds).build().await)
     }
 
     fn named(&self, rows: datafusion::error::Result<impl TableProvider>) -> Result<Arc<dyn TableProvider>> {
@@ -241,249 +232,54 @@ impl Table {
         Ok(Arc::new(NamedTable::new(self.url(), rows)))
     }
 
-    /// The handle of delta-rs, for maintenance.
-    pub(crate) const fn delta(&self) -> &DeltaTable {
-        &self.inner
+    /// The handle of delta-rs, with all live files.
+    pub(crate) async fn delta(&self) -> Result<&DeltaTable> {
+        self.pin.with_files(&self.log).await.map_err(|source| self.error(source))
     }
 
-    pub(crate) fn snapshot(&self) -> Result<&EagerSnapshot> {
-        let state = self.inner.snapshot().map_err(|source| self.error(source))?;
-        Ok(state.snapshot())
+    /// What the table is, without its files.
+    pub(crate) fn head(&self) -> &Head {
+        self.pin.head()
+    }
+
+    /// When storage got the newest parts of the log; `None` if the files were read.
+    pub(crate) fn log_times(&self) -> Result<Option<LogTimes>> {
+        self.pin.log_times().map_err(|source| self.error(source))
+    }
+
+    /// Whether the live files were read.
+    pub(crate) fn has_read_files(&self) -> bool {
+        self.pin.live().is_some()
+    }
+
+    /// One log entry; `None` if it isn't there.
+    pub(crate) async fn entry(&self, version: u64) -> Result<Option<Arc<CommitEntry>>> {
+        self.entries.read(&self.storage, &self.path, version).await
+    }
+
+    /// Keeps a log entry that was put.
+    pub(crate) fn keep_entry(&self, entry: CommitEntry) {
+        self.entries.keep(Arc::new(entry));
     }
 
     pub(crate) fn log_store(&self) -> LogStoreRef {
-        self.inner.log_store()
+        Arc::clone(&self.log)
+    }
+
+    pub(crate) async fn live_files(&self) -> Result<LogDataHandler<'_>> {
+        let state = self.delta().await?.snapshot().map_err(|source| self.error(source))?;
+        state.snapshot().try_log_data().map_err(|source| self.error(source))
     }
 
     pub(crate) fn data_file(&self, add: Add) -> DataFile {
         DataFile::new(&self.storage, &self.path, add)
     }
 
-    fn log_data(&self) -> Result<LogDataHandler<'_>> {
-        self.snapshot()?.try_log_data().map_err(|source| self.error(source))
-    }
-
     fn url(&self) -> Url {
         self.storage.table_url(&self.path)
     }
 
-    fn error(&self, source: deltalake::DeltaTableError) -> LakeError {
+    fn error(&self, source: DeltaTableError) -> LakeError {
         LakeError::delta(&self.url(), source)
     }
-}
-
-/// What the live data files of a table amount to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Totals {
-    /// How many they are.
-    pub files: u64,
-    /// Bytes as stored.
-    pub bytes: u64,
-    /// Rows, where statistics tell for every file.
-    pub rows: Option<u64>,
-}
-
-/// A data file of a table. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct DataFile {
-    pub(crate) add: Arc<Add>,
-    location: Arc<Path>,
-    stats: Arc<OnceLock<Option<Value>>>,
-}
-
-impl DataFile {
-    pub(crate) fn new(storage: &Storage, table: &str, add: Add) -> Self {
-        let folder = storage.location(table);
-        // Paths of partitions hold percent signs that are part of the name.
-        let path = Path::parse(&add.path).unwrap_or_else(|_| Path::from(add.path.as_str()));
-        let location = Path::from_iter(folder.parts().chain(path.parts()));
-        Self { add: Arc::new(add), location: Arc::new(location), stats: Arc::default() }
-    }
-
-    /// Path relative to the table, as in the log.
-    #[must_use]
-    pub fn path(&self) -> &str {
-        &self.add.path
-    }
-
-    /// Path in the store.
-    #[must_use]
-    pub fn location(&self) -> &Path {
-        &self.location
-    }
-
-    /// Bytes as stored.
-    #[must_use]
-    pub fn size(&self) -> u64 {
-        u64::try_from(self.add.size).unwrap_or_default()
-    }
-
-    /// When the file was written.
-    #[must_use]
-    pub fn modified(&self) -> DateTime<Utc> {
-        DateTime::from_timestamp_millis(self.add.modification_time).unwrap_or_default()
-    }
-
-    /// Rows, if statistics tell.
-    #[must_use]
-    pub fn num_records(&self) -> Option<u64> {
-        match self.stats.get() {
-            Some(stats) => stats.as_ref()?.get("numRecords")?.as_u64(),
-            // All files are counted often, and bounds of few are looked at.
-            None => serde_json::from_str::<Counted>(self.add.stats.as_deref()?).ok()?.num_records,
-        }
-    }
-
-    /// A lower bound of a column, by its dotted path, if statistics tell.
-    #[must_use]
-    pub fn min(&self, column: &str) -> Option<Value> {
-        self.bound("minValues", column)
-    }
-
-    /// An upper bound of a column, by its dotted path, if statistics tell.
-    #[must_use]
-    pub fn max(&self, column: &str) -> Option<Value> {
-        self.bound("maxValues", column)
-    }
-
-    /// Whether a column may hold NULL, as far as statistics tell.
-    pub(crate) fn may_hold_null(&self, column: &str) -> bool {
-        self.bound("nullCount", column).and_then(|count| count.as_u64()) != Some(0)
-    }
-
-    /// Partition values in a fixed order, for grouping.
-    #[must_use]
-    pub fn partition(&self) -> Vec<(String, Option<String>)> {
-        let mut values: Vec<_> =
-            self.add.partition_values.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-        values.sort();
-        values
-    }
-
-    /// Whether rows of the file are deleted by a deletion vector.
-    #[must_use]
-    pub fn has_deletion_vector(&self) -> bool {
-        self.add.deletion_vector.is_some()
-    }
-
-    pub(crate) fn removal(&self, data_change: bool, now: DateTime<Utc>) -> Remove {
-        Remove {
-            path: self.add.path.clone(),
-            data_change,
-            deletion_timestamp: Some(now.timestamp_millis()),
-            extended_file_metadata: Some(true),
-            partition_values: Some(self.add.partition_values.clone()),
-            size: Some(self.add.size),
-            tags: self.add.tags.clone(),
-            deletion_vector: self.add.deletion_vector.clone(),
-            base_row_id: self.add.base_row_id,
-            default_row_commit_version: self.add.default_row_commit_version,
-        }
-    }
-
-    fn bound(&self, which: &str, column: &str) -> Option<Value> {
-        let bounds = self.statistics()?.get(which)?;
-        column.split('.').try_fold(bounds, |value, part| value.get(part)).cloned()
-    }
-
-    fn statistics(&self) -> Option<&Value> {
-        self.stats.get_or_init(|| serde_json::from_str(self.add.stats.as_deref()?).ok()).as_ref()
-    }
-}
-
-/// What is read of statistics to count rows.
-#[derive(Debug, Deserialize)]
-struct Counted {
-    #[serde(rename = "numRecords")]
-    num_records: Option<u64>,
-}
-
-/// One commit, as its log entry tells.
-#[derive(Debug, Clone)]
-pub struct CommitEntry {
-    /// Its version.
-    pub version: u64,
-    /// When it was committed, by the committer's clock.
-    pub timestamp: Option<DateTime<Utc>>,
-    /// What the writer called it (`WRITE`, `OPTIMIZE`, …).
-    pub operation: Option<String>,
-    /// Headwater's report, if Headwater committed it.
-    pub report: Option<FlowReport>,
-    /// `txn` actions.
-    pub txns: Vec<(String, i64)>,
-    pub(crate) token: Option<String>,
-    pub(crate) marks: Option<String>,
-    pub(crate) added: Vec<DataFile>,
-    pub(crate) removed: Vec<Remove>,
-    pub(crate) metadata: Option<Metadata>,
-    pub(crate) protocol: Option<Protocol>,
-}
-
-impl CommitEntry {
-    /// Whether it takes rows away or changes them; compaction doesn't.
-    #[must_use]
-    pub fn removes_rows(&self) -> bool {
-        self.removed.iter().any(|remove| remove.data_change)
-    }
-
-    /// Files with rows that weren't in the table before.
-    #[must_use]
-    pub fn rows_added(&self) -> Vec<DataFile> {
-        self.added.iter().filter(|file| file.add.data_change).cloned().collect()
-    }
-
-    /// Whether any row came or went.
-    #[must_use]
-    pub fn changes_rows(&self) -> bool {
-        self.removes_rows() || self.added.iter().any(|file| file.add.data_change)
-    }
-
-    pub(crate) fn removed_paths(&self) -> BTreeSet<String> {
-        self.removed.iter().map(|remove| remove.path.clone()).collect()
-    }
-
-    fn take(&mut self, storage: &Storage, table: &str, action: Action) {
-        match action {
-            Action::Add(add) => self.added.push(DataFile::new(storage, table, add)),
-            Action::Remove(remove) => self.removed.push(remove),
-            Action::Txn(txn) => self.txns.push((txn.app_id, txn.version)),
-            Action::Metadata(metadata) => self.metadata = Some(metadata),
-            Action::Protocol(protocol) => self.protocol = Some(protocol),
-            Action::CommitInfo(info) => {
-                self.timestamp = info.timestamp.and_then(DateTime::from_timestamp_millis);
-                self.operation.clone_from(&info.operation);
-                let text = |key| info.info.get(key).and_then(Value::as_str).map(str::to_owned);
-                (self.token, self.marks) = (text(TOKEN_KEY), text(MARKS_KEY));
-                self.report =
-                    info.info.get(COMMIT_INFO_KEY).and_then(|report| serde_json::from_value(report.clone()).ok());
-            }
-            Action::Cdc(_) | Action::DomainMetadata(_) => {}
-        }
-    }
-}
-
-/// Reads one log entry; `None` if it isn't there.
-pub(crate) async fn read_commit(storage: &Storage, table: &str, version: u64) -> Result<Option<CommitEntry>> {
-    let url = storage.table_url(table);
-    let log = storage.log_store(table);
-    let Some(bytes) = log.read_commit_entry(version).await.map_err(|source| LakeError::delta(&url, source))? else {
-        return Ok(None);
-    };
-    let mut entry = CommitEntry {
-        version,
-        timestamp: None,
-        operation: None,
-        report: None,
-        txns: Vec::new(),
-        token: None,
-        marks: None,
-        added: Vec::new(),
-        removed: Vec::new(),
-        metadata: None,
-        protocol: None,
-    };
-    for action in get_actions(version, &bytes).map_err(|source| LakeError::delta(&url, source))? {
-        entry.take(storage, table, action);
-    }
-    Ok(Some(entry))
 }

@@ -13,7 +13,8 @@ use headwater_core::commit::entry_version;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::error::{LakeError, Result};
-use crate::table::{Table, read_commit};
+use crate::log_entry::read_commit;
+use crate::table::Table;
 
 /// Digits of a version in the name of a log's file.
 const DIGITS: usize = 20;

@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::Result;
-use crate::table::{Table, read_commit};
+use crate::log_entry::read_commit;
+use crate::table::Table;
 
 /// Answers that are kept of one table; some tables have a `txn` for each file that they have seen.
 const KEPT: usize = 128;

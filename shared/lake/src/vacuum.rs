@@ -11,7 +11,6 @@ use std::time::Instant;
 
 use chrono::{DateTime, Duration, Utc};
 use deltalake::operations::vacuum::{Clock, VacuumMode};
-use deltalake::table::config::TablePropertiesExt;
 use futures::{StreamExt, TryStreamExt};
 use headwater_core::commit::Fence;
 use headwater_core::model::{Flow, RelationSource};
@@ -86,11 +85,11 @@ impl Lake {
         }
         let facts = Facts { unread_since: self.unread_since(dataset, &table).await?, ..facts };
         let Some(kept) = due(facts, now) else { return Ok(None) };
-        check_writable(&self.storage().table_url(table.path()), table.snapshot()?)?;
+        check_writable(&self.storage().table_url(table.path()), table.head())?;
         let expired = self.expired(&table, kept, now).await?;
         // What was live in between, as after another engine's RESTORE, stays.
         let Some(table) = self.table(dataset).await? else { return Ok(None) };
-        let live: BTreeSet<Path> = table.files()?.iter().map(|file| file.location().clone()).collect();
+        let live: BTreeSet<Path> = table.files().await?.iter().map(|file| file.location().clone()).collect();
         let gone: Vec<Path> = expired.into_iter().filter(|path| !live.contains(path)).collect();
         let mut report = step_report(dataset, trigger);
         report.files_removed = gone.len() as u64;
@@ -102,14 +101,15 @@ impl Lake {
 
     /// What is known of a table, without those who read it.
     async fn facts(&self, table: &Table) -> Result<Facts> {
-        let snapshot = table.snapshot()?;
-        let retention = snapshot.table_properties().deleted_file_retention_duration();
+        let (head, totals) = (table.head(), table.totals().await?);
+        // Of a table without files, all that it had may still be there.
+        let newest = totals.newest.filter(|_| totals.files > 0);
         let cleared = table.transaction(&self.vacuum_app_id()).await?;
         Ok(Facts {
             cleared: cleared.and_then(DateTime::from_timestamp_millis),
-            newest_file: table.newest_file()?,
-            made: snapshot.metadata().created_time().and_then(DateTime::from_timestamp_millis),
-            retention: Duration::from_std(retention).unwrap_or(Duration::MAX),
+            newest_file: newest.and_then(DateTime::from_timestamp_millis),
+            made: head.metadata.created_time().and_then(DateTime::from_timestamp_millis),
+            retention: Duration::from_std(head.deleted_file_retention).unwrap_or(Duration::MAX),
             unread_since: None,
         })
     }
@@ -172,6 +172,7 @@ impl Lake {
     async fn expired(&self, table: &Table, kept: Duration, now: DateTime<Utc>) -> Result<Vec<Path>> {
         let plan = table
             .delta()
+            .await?
             .clone()
             .vacuum()
             .with_mode(VacuumMode::Full)

@@ -311,6 +311,8 @@ fn facts(log: &[Entry]) -> Vec<CommitFacts> {
             path: path(&entry.token),
             rows: rows.len() as u64,
             data_change: entry.data_change,
+            bytes: 1,
+            written: 0,
         };
         entry.adds.iter().map(added).collect()
     };
@@ -321,6 +323,7 @@ fn facts(log: &[Entry]) -> Vec<CommitFacts> {
         adds: file(entry),
         removes: entry.removes.iter().map(path).collect(),
         report: None,
+        totals: None,
     };
     log.iter().enumerate().map(commit).collect()
 }

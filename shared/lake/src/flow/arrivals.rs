@@ -127,7 +127,7 @@ impl FlowRun<'_> {
         files: &[FoundFile],
     ) -> Result<HashMap<String, FileEntry>> {
         match main {
-            Some(table) => file_entries(self.lake.storage(), Some(&paths(files)), &table.files()?).await,
+            Some(table) => file_entries(self.lake.storage(), Some(&paths(files)), &table.files().await?).await,
             None => Ok(HashMap::new()),
         }
     }
@@ -139,7 +139,7 @@ impl FlowRun<'_> {
 
     async fn held_in(&self, table: Option<&Table>, ids: &HashSet<String>) -> Result<HashSet<String>> {
         match table {
-            Some(table) => held(self.lake.storage(), LedgerColumn::FilePath, ids, &table.files()?).await,
+            Some(table) => held(self.lake.storage(), LedgerColumn::FilePath, ids, &table.files().await?).await,
             None => Ok(HashSet::new()),
         }
     }

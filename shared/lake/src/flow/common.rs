@@ -20,12 +20,12 @@ use super::rules::Rule;
 use super::settle::{Batch, Identity};
 use super::target::Pinned;
 use crate::align::merged;
-use crate::commit::{schema_from_json, schema_to_json};
 use crate::engine::{self, arrow_schema};
 use crate::error::{LakeError, Result};
 use crate::ingest::{DecodeLimits, Sample, infer_schema};
 use crate::lake::Lake;
 use crate::protocol::check_writable;
+use crate::schema_actions::{schema_from_json, schema_to_json};
 use crate::table::Table;
 
 /// What is particular about a batch.
@@ -55,10 +55,10 @@ impl FlowRun<'_> {
     /// What the partitions of a batch share, whose rows have these columns. A table that can't be written is refused before anything is.
     pub(super) async fn plan(&self, pinned: &Pinned, columns: &SchemaRef, work: Work) -> Result<Arc<Plan>> {
         for table in [&pinned.main, &pinned.quarantine, &pinned.late, &pinned.changes].into_iter().flatten() {
-            check_writable(&self.lake.storage().table_url(table.path()), table.snapshot()?)?;
+            check_writable(&self.lake.storage().table_url(table.path()), table.head())?;
         }
         let Work { aside, source_version, remembered, traces_files } = work;
-        let target = self.target_plan(pinned, columns, remembered)?;
+        let target = self.target_plan(pinned, columns, remembered).await?;
         let name = &self.flow.target;
         let [in_quarantine, in_late] = aside.unwrap_or([Share::Nothing, Share::Nothing]);
         let quarantine = self.side(&name.quarantine(), &target, pinned.quarantine.as_ref(), &in_quarantine).await?;

@@ -129,7 +129,7 @@ impl FlowRun<'_> {
     ) -> Result<HashSet<String>> {
         let Some(table) = table else { return Ok(HashSet::new()) };
         let ids: HashSet<String> = messages.iter().map(|message| message.id.clone()).collect();
-        let files = suspects(table, messages, batch.received_at)?;
+        let files = suspects(table, messages, batch.received_at).await?;
         self.lake.marks().look(table).await;
         let files = self.lake.marks().suspects(table, files, &ids);
         held(self.lake.storage(), LedgerColumn::MessageId, &ids, &files).await

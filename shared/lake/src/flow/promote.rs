@@ -78,7 +78,7 @@ impl Lake {
 
     /// The `app_id` of the `txn` that tells that a shadow has taken the place of its table.
     fn promotion(&self, shadow: &Table) -> Result<String> {
-        Ok(format!("headwater/{}/promoted/{}", self.pipeline().name, shadow.snapshot()?.metadata().id()))
+        Ok(format!("headwater/{}/promoted/{}", self.pipeline().name, shadow.head().metadata.id()))
     }
 
     /// What must hold before anything is promoted.
@@ -208,7 +208,10 @@ impl Lake {
         (table, shadow): (Option<&Table>, Option<&Table>),
         promoted: &Promoted,
     ) -> Result<Change> {
-        let mut removes = table.map(Table::files).transpose()?.unwrap_or_default();
+        let mut removes = match table {
+            Some(table) => table.files().await?,
+            None => Vec::new(),
+        };
         let (mut adds, mut schema) = (Vec::new(), None);
         if let Some(shadow) = shadow {
             adds = self.copied(name, shadow).await?;
@@ -216,8 +219,8 @@ impl Lake {
             let present: BTreeSet<String> = removes.iter().map(|file| file.path().to_owned()).collect();
             removes.retain(|file| adds.iter().all(|add| add.path != file.path()));
             adds.retain(|add| !present.contains(&add.path));
-            let configuration = shadow.snapshot()?.metadata().configuration().clone().into_iter().collect();
-            let partitioned_by = shadow.partitioned_by()?;
+            let configuration = shadow.head().metadata.configuration().clone().into_iter().collect();
+            let partitioned_by = shadow.partitioned_by();
             schema = Some(match table {
                 Some(_) => SchemaChange::Relayout { schema: shadow.schema(), partitioned_by, configuration },
                 None => SchemaChange::Create { schema: shadow.schema(), partitioned_by, configuration, comment: None },
@@ -261,7 +264,7 @@ impl Lake {
             })?;
             Ok(Add::clone(&file.add))
         };
-        futures::stream::iter(shadow.files()?).map(copy).buffered(COPIED_AT_ONCE).try_collect().await
+        futures::stream::iter(shadow.files().await?).map(copy).buffered(COPIED_AT_ONCE).try_collect().await
     }
 
     /// The `txn`s of a flow, as they are in the shadow.

@@ -65,7 +65,7 @@ impl FlowRun<'_> {
         watermark: Option<i64>,
     ) -> Result<Arc<Plan>> {
         let (Some(keys), Some(table)) = (&plan.keys, &pinned.main) else { return Ok(plan) };
-        if table.is_empty()? {
+        if table.is_empty().await? {
             return Ok(plan);
         }
         let frame = self.lake.engine().plan(session, query).await?;

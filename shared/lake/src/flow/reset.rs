@@ -96,7 +96,7 @@ impl Lake {
         table: &Table,
     ) -> Result<Option<(u64, FlowReport)>> {
         let mut report = FlowReport::new(FlowName::new("full refresh"), table_name.clone(), "person");
-        let removes = table.files()?;
+        let removes = table.files().await?;
         report.files_removed = removes.len() as u64;
         let mut txns = Vec::new();
         for flow in self.pipeline().flows_into(name) {

@@ -101,8 +101,9 @@ impl FlowRun<'_> {
         let Batch { identity, produced, mut report, txns, joined, watermark, mut replaces, merge } = batch;
         debug_assert!(report.changes.is_some() || adds_up(report.rows).is_ok(), "rows get lost: {report:?}");
         let name = &self.flow.target;
-        let whole = |table: Option<&Table>| match table.filter(|_| replaces.is_some()) {
-            Some(table) => table.files().map(Some),
+        let is_whole = replaces.is_some();
+        let whole = async |table: Option<&Table>| match table.filter(|_| is_whole) {
+            Some(table) => table.files().await.map(Some),
             None => Ok(None),
         };
         let (quarantine, late) = (pinned.quarantine.as_ref(), pinned.late.as_ref());
@@ -112,14 +113,14 @@ impl FlowRun<'_> {
                 plan: plan.quarantine.table.clone(),
                 table: quarantine,
                 written: produced.quarantine,
-                removes: whole(quarantine)?,
+                removes: whole(quarantine).await?,
             },
             Side {
                 name: name.late(),
                 plan: plan.late.table.clone(),
                 table: late,
                 written: produced.late,
-                removes: whole(late)?,
+                removes: whole(late).await?,
             },
         ];
         if let Some(Merge { removes, side, side_written, side_removes }) = merge {

@@ -64,7 +64,7 @@ impl FlowRun<'_> {
         let main = self.lake.table(dataset).await?;
         let mut aside = self.aside(self.lake.table(&dataset.quarantine()).await?.as_ref()).await?;
         let mut entries = match &main {
-            Some(table) => file_entries(self.lake.storage(), None, &table.files()?).await?,
+            Some(table) => file_entries(self.lake.storage(), None, &table.files().await?).await?,
             None => HashMap::new(),
         };
         let mut states = BTreeMap::new();

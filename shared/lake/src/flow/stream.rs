@@ -190,9 +190,9 @@ impl FlowRun<'_> {
     /// The whole table, as of a version.
     async fn first_files(&self, source: &Table, through: u64) -> Result<New> {
         if source.version() == through {
-            return Ok(New { through, files: source.files()?, readable_at: None });
+            return Ok(New { through, files: source.files().await?, readable_at: None });
         }
-        Ok(New { through, files: source.at(through).await?.files()?, readable_at: Some(through) })
+        Ok(New { through, files: source.at(through).await?.files().await?, readable_at: Some(through) })
     }
 
     /// Files added in `(after, limit]`, cut by bytes unless the range is given by an earlier attempt.

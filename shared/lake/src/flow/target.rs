@@ -58,7 +58,7 @@ impl FlowRun<'_> {
     }
 
     /// The target as this batch writes it, from the query's columns.
-    pub(super) fn target_plan(
+    pub(super) async fn target_plan(
         &self,
         pinned: &Pinned,
         query_schema: &SchemaRef,
@@ -66,12 +66,12 @@ impl FlowRun<'_> {
     ) -> Result<TablePlan> {
         let given = without_hidden(&storable_schema(query_schema));
         let replaced = match &pinned.main {
-            Some(table) => self.flow.kind == FlowKind::Materialize || table.is_empty()?,
+            Some(table) => self.flow.kind == FlowKind::Materialize || table.is_empty().await?,
             None => true,
         };
         let kept = pinned.main.as_ref().filter(|_| !replaced);
         if let Some(table) = kept
-            && !same_columns(&table.partitioned_by()?, &self.dataset.partitioned_by)
+            && !same_columns(&table.partitioned_by(), &self.dataset.partitioned_by)
         {
             return Err(LakeError::Configuration {
                 message: format!("`{}` isn't partitioned in the lake as it is declared", self.dataset.name),
@@ -122,7 +122,7 @@ impl TablePlan {
             });
         };
         let present = table.schema();
-        if table.partitioned_by().is_ok_and(|columns| !same_columns(&columns, &self.partitioned_by)) {
+        if !same_columns(&table.partitioned_by(), &self.partitioned_by) {
             return Some(SchemaChange::Relayout {
                 schema: Arc::clone(&self.schema),
                 partitioned_by: self.partitioned_by.clone(),

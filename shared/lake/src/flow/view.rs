@@ -58,7 +58,7 @@ impl FlowRun<'_> {
         let mut batch = self.finish(&plan, executed, None, (identity, report)).await?;
         batch.txns = self.seen(&state);
         batch.replaces = Some(match &pinned.main {
-            Some(table) => table.files()?,
+            Some(table) => table.files().await?,
             None => Vec::new(),
         });
         self.settle(&pinned, &plan, batch).await

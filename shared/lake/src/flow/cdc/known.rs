@@ -45,7 +45,7 @@ impl FlowRun<'_> {
         let is_known = |name: &str| schema.field_with_name(name).is_ok();
         if shape.truncated.is_some() {
             let files: Vec<DataFile> =
-                table.files()?.into_iter().filter(|file| file.may_hold_null(shape.key_names()[0])).collect();
+                table.files().await?.into_iter().filter(|file| file.may_hold_null(shape.key_names()[0])).collect();
             let columns = shape.key_names().into_iter().chain([SEQUENCE]);
             let columns: Vec<Expr> = columns.filter(|name| is_known(name)).map(ident).collect();
             let mut rows = self.stream_of(table, &files, Some(&columns)).await?;
@@ -56,11 +56,11 @@ impl FlowRun<'_> {
         let columns = shape.wide.fields().iter().map(|field| field.name().clone());
         let columns: Vec<String> = columns.filter(|name| is_known(name)).collect();
         if held.truncates() {
-            return self.know_rows_of(held, (table, &table.files()?), &columns, session).await;
+            return self.know_rows_of(held, (table, &table.files().await?), &columns, session).await;
         }
         let keys = held.by_key.keys().cloned().collect();
         let sought = Arc::new(Sought { keys, columns, finding, few: spread.few() });
-        let candidates = table.files()?.into_iter().filter(|file| spread.may_be_in(file)).collect();
+        let candidates = table.files().await?.into_iter().filter(|file| spread.may_be_in(file)).collect();
         let mut candidates = std::pin::pin!(opened(self.lake.storage(), candidates, |_| true));
         while let Some((file, source)) = candidates.try_next().await? {
             match source {

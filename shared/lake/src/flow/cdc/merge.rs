@@ -156,7 +156,7 @@ impl FlowRun<'_> {
     ) -> Result<(Vec<DataFile>, u64)> {
         let (mut removes, mut gone) = (Vec::new(), 0);
         if let Some(table) = table {
-            let candidates = opened(self.lake.storage(), cut.candidates(table, spread)?, |file| cut.splits(file));
+            let candidates = opened(self.lake.storage(), cut.candidates(table, spread).await?, |file| cut.splits(file));
             let mut candidates = std::pin::pin!(candidates);
             while let Some((file, source)) = candidates.try_next().await? {
                 if let Some(touched) = self.touched(table, (&file, source), (cut, spread)).await? {
@@ -188,11 +188,11 @@ impl Stays {
 
 impl Cut {
     /// The files that statistics let hold a row that goes, partition by partition.
-    fn candidates(&self, table: &Table, spread: &Spread) -> Result<Vec<DataFile>> {
+    async fn candidates(&self, table: &Table, spread: &Spread) -> Result<Vec<DataFile>> {
         let mut files = match self.stays.as_ref() {
             Stays::AllBut(keys) if keys.is_empty() => Vec::new(),
-            Stays::AllBut(_) => table.files()?.into_iter().filter(|file| spread.may_be_in(file)).collect(),
-            Stays::Only(..) => table.files()?,
+            Stays::AllBut(_) => table.files().await?.into_iter().filter(|file| spread.may_be_in(file)).collect(),
+            Stays::Only(..) => table.files().await?,
         };
         files.sort_by_cached_key(DataFile::partition);
         Ok(files)

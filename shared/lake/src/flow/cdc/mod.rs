@@ -104,7 +104,7 @@ impl FlowRun<'_> {
         batch: Batch<'_>,
         report: FlowReport,
     ) -> Result<Option<FlowReport>> {
-        self.check_kept(pinned)?;
+        self.check_kept(pinned).await?;
         let session = self.changing(pinned, &batch, Part::default()).await?;
         let mut parts = self.parts(&batch.given, batch.rows, &session).await?;
         let last = parts.pop().unwrap_or_default();
@@ -155,7 +155,7 @@ impl FlowRun<'_> {
         let plan = self.plan(pinned, &target_columns(changes, &given.columns, self.dataset)?, work.clone()).await?;
         let shape = Shape::new(changes, &plan.target.schema, &given.columns, pinned.changes.as_ref())?;
         let path = self.lake.table_path(&self.flow.target.changes())?;
-        let side = shape.side(self.dataset, path, pinned.changes.as_ref())?;
+        let side = shape.side(self.dataset, path, pinned.changes.as_ref()).await?;
         let coder = Arc::new(Coder::new(&shape)?);
         Ok(Session { pinned, plan, side, coder, shape: Arc::new(shape), part, progress: None })
     }
@@ -221,12 +221,12 @@ impl FlowRun<'_> {
     }
 
     /// A table whose rows the side table doesn't know was filled in another way.
-    fn check_kept(&self, pinned: &Pinned) -> Result<()> {
-        let is_filled = |table: &Option<Table>| match table {
-            Some(table) => table.is_empty().map(|is_empty| !is_empty),
+    async fn check_kept(&self, pinned: &Pinned) -> Result<()> {
+        let is_filled = async |table: &Option<Table>| match table {
+            Some(table) => table.is_empty().await.map(|is_empty| !is_empty),
             None => Ok(false),
         };
-        if is_filled(&pinned.main)? && !is_filled(&pinned.changes)? {
+        if is_filled(&pinned.main).await? && !is_filled(&pinned.changes).await? {
             return Err(LakeError::Configuration {
                 message: format!("`{}` holds rows that no AUTO CDC has put there", self.dataset.name),
                 help: format!("rebuild it with --full-refresh={}, or keep another table by changes", self.dataset.name),

@@ -100,9 +100,12 @@ impl FlowRun<'_> {
         };
         let side = session.pinned.changes.as_ref().filter(|_| session.shape.truncated.is_some());
         let known = match side {
-            Some(table) => {
-                table.files()?.iter().map(|file| file.num_records().unwrap_or(u64::MAX)).fold(0, u64::saturating_add)
-            }
+            Some(table) => table
+                .files()
+                .await?
+                .iter()
+                .map(|file| file.num_records().unwrap_or(u64::MAX))
+                .fold(0, u64::saturating_add),
             None => 0,
         };
         if rows.saturating_add(known) <= at_once {
@@ -134,7 +137,7 @@ impl FlowRun<'_> {
             shape.wide.project(&[shape.keys.as_slice(), &[shape.sequence]].concat()).map_err(LakeError::arrow)?;
         let (schema, step) = (Arc::new(schema), step(known));
         let columns: Vec<_> = schema.fields().iter().map(|field| ident(field.name())).collect();
-        let mut rows = self.stream_of(table, &table.files()?, Some(&columns)).await?;
+        let mut rows = self.stream_of(table, &table.files().await?, Some(&columns)).await?;
         let (mut later, mut sample) = (0, Vec::new());
         while let Some(batch) = rows.try_next().await.map_err(LakeError::query)? {
             let batch = align(&batch, &schema)?;

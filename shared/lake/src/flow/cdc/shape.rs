@@ -122,7 +122,7 @@ impl Shape {
     }
 
     /// The side table of changes.
-    pub(super) fn side(&self, dataset: &Dataset, path: String, table: Option<&Table>) -> Result<TablePlan> {
+    pub(super) async fn side(&self, dataset: &Dataset, path: String, table: Option<&Table>) -> Result<TablePlan> {
         let is_kept = |at: &usize| match &self.history {
             _ if !self.keeps_values() => self.keys.contains(at),
             Some(ends) => ![ends.start, ends.end].contains(at),
@@ -134,7 +134,10 @@ impl Shape {
         let recorded = Field::new(RECORDED_AT, DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true);
         let wanted: SchemaRef = Arc::new(Schema::new(fields.chain([recorded]).collect::<Vec<_>>()));
         let kept = self.kept();
-        let filled = table.filter(|table| table.is_empty().is_ok_and(|is_empty| !is_empty));
+        let filled = match table {
+            Some(table) => table.is_empty().await.is_ok_and(|is_empty| !is_empty).then_some(table),
+            None => None,
+        };
         if let Some(other) = filled.and_then(|table| table.property(KEPT)).filter(|other| *other != kept) {
             return Err(LakeError::Configuration {
                 message: format!("`{}` is kept by changes of {kept} here, but of {other} in the lake", dataset.name),

@@ -101,7 +101,7 @@ impl FlowRun<'_> {
         let is_key = |name: &str| name.eq_ignore_ascii_case(&changes.keys[0]);
         let Some(key) = schema.fields().iter().find(|field| is_key(field.name())) else { return Ok(None) };
         let with_marks: Vec<DataFile> =
-            table.files()?.into_iter().filter(|file| file.may_hold_null(key.name())).collect();
+            table.files().await?.into_iter().filter(|file| file.may_hold_null(key.name())).collect();
         let frame = self.session().read_table(table.provider_of(&with_marks).await?).map_err(LakeError::query)?;
         let marks = frame.filter(ident(key.name()).is_null()).map_err(LakeError::query)?;
         let mut marks = places(&marks).await?;

@@ -18,16 +18,16 @@ impl Check<'_> {
         }
         match existing {
             Some(table) => {
-                self.partitioning(dataset, table)?;
+                self.partitioning(dataset, table).await?;
                 self.streams_ahead(dataset, table).await
             }
             None => self.moved(dataset).await,
         }
     }
 
-    fn partitioning(&mut self, dataset: &Dataset, table: &Table) -> Result<()> {
-        let was = table.partitioned_by()?;
-        if !same_columns(&was, &dataset.partitioned_by) && !table.is_empty()? {
+    async fn partitioning(&mut self, dataset: &Dataset, table: &Table) -> Result<()> {
+        let was = table.partitioned_by();
+        if !same_columns(&was, &dataset.partitioned_by) && !table.is_empty().await? {
             let shown = |columns: &[String]| if columns.is_empty() { "nothing".into() } else { columns.join(", ") };
             let (was, is) = (shown(&was), shown(&dataset.partitioned_by));
             let message = format!("`{}` is partitioned by {was} in the lake, but by {is} here", dataset.name);

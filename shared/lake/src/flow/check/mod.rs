@@ -90,7 +90,10 @@ impl<'a> Check<'a> {
         }
         let flows: Vec<&Flow> = self.lake.pipeline().flows_into(&dataset.name).collect();
         let is_view = flows.iter().any(|flow| flow.kind == FlowKind::Materialize);
-        let kept = existing.as_ref().filter(|table| !is_view && table.is_empty().is_ok_and(|is_empty| !is_empty));
+        let kept = match existing.as_ref().filter(|_| !is_view) {
+            Some(table) => table.is_empty().await.is_ok_and(|is_empty| !is_empty).then_some(table),
+            None => None,
+        };
         let mut columns = kept.map(Table::schema);
         let or_else = "cast it to the table's type in the query";
         let rebuild = kept.map(|_| self.rebuild(std::slice::from_ref(&dataset.name), or_else));

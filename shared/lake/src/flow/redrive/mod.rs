@@ -149,7 +149,7 @@ impl FlowRun<'_> {
         let session = self.lake.engine().ordered_session();
         let schema = with_mark(&quarantine.schema());
         let mut found = Vec::new();
-        for file in quarantine.files()? {
+        for file in quarantine.files().await? {
             let provider = quarantine.provider_of(std::slice::from_ref(&file)).await?;
             let batches = session.read_table(provider).map_err(LakeError::query)?.collect().await;
             let batches = batches.map_err(LakeError::query)?;

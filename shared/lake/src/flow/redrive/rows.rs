@@ -169,7 +169,7 @@ impl FlowRun<'_> {
                 .and_then(|ids| Some(ids.as_string_opt::<i32>()?.iter().flatten().map(str::to_owned).collect()))
                 .unwrap_or_default();
             if let Some(main) = &pinned.main {
-                landed.ids.extend(held(self.lake.storage(), column, &ids, &main.files()?).await?);
+                landed.ids.extend(held(self.lake.storage(), column, &ids, &main.files().await?).await?);
             }
         }
         Ok(landed)
@@ -197,7 +197,7 @@ impl FlowRun<'_> {
         }
         let given = parts.iter().map(|part| without(&part.schema(), &[HEADWATER, RETURNED, ROW]));
         let given = given.reduce(|all, more| merged(&all, &more)).unwrap_or_else(|| Arc::new(Schema::empty()));
-        let target = self.target_plan(pinned, &self.declared_of(&given), None)?;
+        let target = self.target_plan(pinned, &self.declared_of(&given), None).await?;
         let wide = with_row(&target.schema);
         let aligned = parts.iter().map(|part| align(part, &wide)).collect::<Result<Vec<_>>>()?;
         let all = concat_batches(&wide, &aligned).map_err(LakeError::arrow)?;

@@ -1,0 +1,141 @@
+//! A data file, as the log tells of it.
+
+use std::sync::{Arc, OnceLock};
+
+use chrono::{DateTime, Utc};
+use deltalake::kernel::{Add, Remove};
+use headwater_core::totals::FileSize;
+use object_store::path::Path;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::storage::Storage;
+
+/// A data file of a table. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct DataFile {
+    pub(crate) add: Arc<Add>,
+    location: Arc<Path>,
+    stats: Arc<OnceLock<Option<Value>>>,
+}
+
+impl DataFile {
+    pub(crate) fn new(storage: &Storage, table: &str, add: Add) -> Self {
+        let folder = storage.location(table);
+        // Paths of partitions hold percent signs that are part of the name.
+        let path = Path::parse(&add.path).unwrap_or_else(|_| Path::from(add.path.as_str()));
+        let location = Path::from_iter(folder.parts().chain(path.parts()));
+        Self { add: Arc::new(add), location: Arc::new(location), stats: Arc::default() }
+    }
+
+    /// Path relative to the table, as in the log.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.add.path
+    }
+
+    /// Path in the store.
+    #[must_use]
+    pub fn location(&self) -> &Path {
+        &self.location
+    }
+
+    /// Bytes as stored.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        u64::try_from(self.add.size).unwrap_or_default()
+    }
+
+    /// When the file was written.
+    #[must_use]
+    pub fn modified(&self) -> DateTime<Utc> {
+        DateTime::from_timestamp_millis(self.add.modification_time).unwrap_or_default()
+    }
+
+    /// Rows, if statistics tell.
+    #[must_use]
+    pub fn num_records(&self) -> Option<u64> {
+        match self.stats.get() {
+            Some(stats) => stats.as_ref()?.get("numRecords")?.as_u64(),
+            // All files are counted often, and bounds of few are looked at.
+            None => rows_of(&self.add),
+        }
+    }
+
+    /// What of it goes into a table's totals.
+    pub(crate) fn in_totals(&self) -> FileSize {
+        in_totals(&self.add)
+    }
+
+    /// A lower bound of a column, by its dotted path, if statistics tell.
+    #[must_use]
+    pub fn min(&self, column: &str) -> Option<Value> {
+        self.bound("minValues", column)
+    }
+
+    /// An upper bound of a column, by its dotted path, if statistics tell.
+    #[must_use]
+    pub fn max(&self, column: &str) -> Option<Value> {
+        self.bound("maxValues", column)
+    }
+
+    /// Whether a column may hold NULL, as far as statistics tell.
+    pub(crate) fn may_hold_null(&self, column: &str) -> bool {
+        self.bound("nullCount", column).and_then(|count| count.as_u64()) != Some(0)
+    }
+
+    /// Partition values in a fixed order, for grouping.
+    #[must_use]
+    pub fn partition(&self) -> Vec<(String, Option<String>)> {
+        let mut values: Vec<_> =
+            self.add.partition_values.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        values.sort();
+        values
+    }
+
+    /// Whether rows of the file are deleted by a deletion vector.
+    #[must_use]
+    pub fn has_deletion_vector(&self) -> bool {
+        self.add.deletion_vector.is_some()
+    }
+
+    pub(crate) fn removal(&self, data_change: bool, now: DateTime<Utc>) -> Remove {
+        Remove {
+            path: self.add.path.clone(),
+            data_change,
+            deletion_timestamp: Some(now.timestamp_millis()),
+            extended_file_metadata: Some(true),
+            partition_values: Some(self.add.partition_values.clone()),
+            size: Some(self.add.size),
+            tags: self.add.tags.clone(),
+            deletion_vector: self.add.deletion_vector.clone(),
+            base_row_id: self.add.base_row_id,
+            default_row_commit_version: self.add.default_row_commit_version,
+        }
+    }
+
+    fn bound(&self, which: &str, column: &str) -> Option<Value> {
+        let bounds = self.statistics()?.get(which)?;
+        column.split('.').try_fold(bounds, |value, part| value.get(part)).cloned()
+    }
+
+    fn statistics(&self) -> Option<&Value> {
+        self.stats.get_or_init(|| serde_json::from_str(self.add.stats.as_deref()?).ok()).as_ref()
+    }
+}
+
+/// What of a file goes into a table's totals.
+pub(crate) fn in_totals(add: &Add) -> FileSize {
+    FileSize { bytes: u64::try_from(add.size).unwrap_or_default(), rows: rows_of(add), written: add.modification_time }
+}
+
+fn rows_of(add: &Add) -> Option<u64> {
+    serde_json::from_str::<Counted>(add.stats.as_deref()?).ok()?.num_records
+}
+
+/// What is read of statistics to count rows.
+#[derive(Debug, Deserialize)]
+struct Counted {
+    #[serde(rename = "numRecords")]
+    num_records: Option<u64>,
+}
