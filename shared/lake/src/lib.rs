@@ -22,6 +22,7 @@ pub mod lake;
 pub mod landing_progress;
 pub mod layout;
 pub mod ledger;
+mod local_logs;
 mod log_entry;
 mod lookup;
 mod named;

@@ -18,6 +18,7 @@ use url::Url;
 
 use crate::clouds;
 use crate::error::{LakeError, Result};
+use crate::local_logs::LocalLogs;
 use crate::recent_ends::RecentEnds;
 use crate::recent_log::RecentLog;
 use crate::whole_reads::WholeReads;
@@ -182,7 +183,7 @@ impl Storage {
         std::fs::create_dir_all(folder).map_err(failed)?;
         let folder = folder.canonicalize().map_err(failed)?;
         let url = Url::from_directory_path(&folder).map_err(|()| unsupported(&folder.display().to_string()))?;
-        Ok(Self::with_store(url, Arc::new(LocalFileSystem::new())))
+        Ok(Self::with_store(url, Arc::new(LocalLogs::new(LocalFileSystem::new()))))
     }
 }
 
