@@ -15,6 +15,7 @@ mod data_file;
 pub mod engine;
 mod entries;
 pub mod error;
+mod few_commits;
 pub mod flow;
 mod groups;
 pub mod ingest;

@@ -1,5 +1,6 @@
 //! A warm handle of one Delta table.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,6 +15,7 @@ use url::Url;
 pub use crate::data_file::DataFile;
 use crate::entries::Entries;
 use crate::error::{LakeError, Result};
+use crate::few_commits::few_commits;
 pub use crate::log_entry::CommitEntry;
 use crate::log_entry::read_commit;
 use crate::named::NamedTable;
@@ -230,6 +232,22 @@ impl Table {
     fn named(&self, rows: datafusion::error::Result<impl TableProvider>) -> Result<Arc<dyn TableProvider>> {
         let rows = Arc::new(rows.map_err(|error| LakeError::scan(&self.url(), error))?);
         Ok(Arc::new(NamedTable::new(self.url(), rows)))
+    }
+
+    /// The rows of these live files, all of which these commits have added: the files of others aren't read for it.
+    ///
+    /// # Errors
+    /// `Invalid` when the table can't be scanned.
+    pub(crate) async fn provider_of_commits(
+        &self,
+        versions: RangeInclusive<u64>,
+        files: &[DataFile],
+    ) -> Result<Arc<dyn TableProvider>> {
+        let log = self.pin.log().filter(|_| !self.has_read_files());
+        let Some(few) = log.and_then(|log| few_commits(log, versions)) else { return self.provider_of(files).await };
+        let adds: Vec<Add> = files.iter().map(|file| Add::clone(&file.add)).collect();
+        let rows = DeltaTable::new(self.log_store()).table_provider().with_snapshot(few).with_adds(adds);
+        self.named(rows.build().await)
     }
 
     /// The handle of delta-rs, with all live files.

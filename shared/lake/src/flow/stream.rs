@@ -128,7 +128,9 @@ impl FlowRun<'_> {
             Some(version) => source.at(version).await?,
             None => source,
         };
-        register(&session, stream.relation, &query, source.provider_of(&step.files).await?)?;
+        let versions = step.after.map_or(0, |after| after + 1)..=step.through;
+        let files = source.provider_of_commits(versions, &step.files).await?;
+        register(&session, stream.relation, &query, files)?;
         let frame = self.lake.engine().plan(&session, &query).await?;
         let work = Work { aside: Some(step.aside.clone()), source_version: Some(step.through), ..Work::default() };
         let to = i64::try_from(step.through).unwrap_or(i64::MAX);
