@@ -1,4 +1,5 @@
-"""Times an old table beside a young one: an append, an update with nothing new, `status`, and a cold open.
+"""Times an old table beside a young one: an append, an update with nothing new, `status`, and a cold open, whose cost has nothing to do with how
+many files there are; and what looks for keys among all of them: a batch that is deduplicated, and a query for one key.
 
     HEADWATER_BIN=target/release/headwater python3 benches/age.py --rounds 9
     HEADWATER_BIN=target/debug/headwater python3 benches/age.py --old 2000:5000 --rounds 3
@@ -41,7 +42,9 @@ TABLES = ("bronze/orders_raw", "silver/orders")
 
 class Project:
     def __init__(self, folder, commits, files):
-        self.folder, self.next = folder, 1 << 40
+        self.folder, self.next = folder, time.time_ns()
+        if folder.exists():
+            return
         (folder / "sql").mkdir(parents=True)
         (folder / "pipeline.yml").write_text(PIPELINE)
         (folder / "sql/tables.sql").write_text(SQL)
@@ -74,10 +77,15 @@ def grow(table, commits, files):
     first = [json.loads(line) for line in (log / f"{0:020}.json").read_text().splitlines()]
     info, add, txn = (next((action[kind] for action in first if kind in action), None) for kind in ("commitInfo", "add", "txn"))
     data, start, written = table / add["path"], int(time.time() * 1000) - commits * EVERY - 86_400_000, 1
+    size, rows = add["size"], json.loads(add["stats"])["numRecords"]
     for version in range(1, commits):
         now = start + version * EVERY
         count = files * (version + 1) // commits - written
-        actions = [{"commitInfo": {**info, "timestamp": now, "headwaterToken": f"token-{version}", "headwaterRecords": None}}]
+        live = written + count
+        sizes = [0] * size.bit_length() + [live]
+        totals = {"files": live, "bytes": live * size, "countedRows": live * rows, "sizes": sizes, "newest": now}
+        told = {"timestamp": now, "headwaterToken": f"token-{version}", "headwaterRecords": None, "headwaterTotals": totals}
+        actions = [{"commitInfo": {**info, **told}}]
         for number in range(written, written + count):
             path = f"part-{number:08}.zstd.parquet"
             os.link(data, table / path)
@@ -105,10 +113,12 @@ def stats(text, number, now):
 def measured(project):
     """What each kind of work takes."""
     project.send()
-    found = {"append": project.run("run", "--quiet")}
-    found["update with nothing new"] = project.run("run", "--quiet")
+    found = {"append": project.run("run", "--quiet", "--select", "orders_raw")}
+    found["update with nothing new"] = project.run("run", "--quiet", "--select", "orders_raw")
     found["status"] = project.run("status")
-    found["cold open"] = project.run("query", "SELECT id FROM orders WHERE id = -1")
+    found["cold open"] = project.run("query", "SELECT * FROM orders LIMIT 0")
+    found["batch without a key that is there"] = project.run("run", "--quiet")
+    found["query for one key"] = project.run("query", "SELECT id FROM orders WHERE id = -1")
     return found
 
 
