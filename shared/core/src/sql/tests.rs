@@ -218,6 +218,18 @@ fn a_chain_of_operators_is_read_or_refused_and_no_overflow() {
 }
 
 #[test]
+fn steps_into_json_are_read_or_refused_and_no_overflow() {
+    let steps = |count: usize| parse(&format!("CREATE VIEW v AS SELECT a{} FROM t", ":b".repeat(count)));
+    assert_eq!(steps(50).statements.len(), 1);
+    for count in [51, 240, 20_000] {
+        assert_eq!(steps(count).diagnostics[0].code, "PARSE_SYNTAX_ERROR", "{count}");
+    }
+    let fields = "a: INT, ".repeat(400);
+    let many = parse(&format!("CREATE STREAMING TABLE t (s STRUCT<{fields}z: INT>) AS SELECT s FROM STREAM raw"));
+    assert_eq!(many.statements.len(), 1);
+}
+
+#[test]
 fn a_long_list_is_no_chain() {
     let rows = "(-1, 'a' || 'b'), ".repeat(6_000);
     let sql = format!("CREATE VIEW v AS SELECT * FROM VALUES {rows} (0, 'c') AS t(a, b)");

@@ -17,6 +17,9 @@ const DEEPEST_TYPE: usize = 50;
 /// Expressions of more operators, which nest to the left, are refused for the same reason.
 const LONGEST_CHAIN: usize = 1_000;
 
+/// Steps into JSON (`a:b`) become calls within calls, which take as much of a stack as so many operators.
+const JSON_STEP: usize = 20;
+
 /// Queries of more set operations, too.
 const MOST_SET_OPERATIONS: usize = 500;
 
@@ -120,8 +123,8 @@ pub(super) fn too_long(tokens: &[TokenWithSpan]) -> Option<&TokenWithSpan> {
             }
             Token::Word(_) if SETS.iter().any(|set| is_word(token, set)) => sets += 1,
             _ => {
-                let is_link = is_operator(token);
-                chains.iter_mut().last().into_iter().for_each(|chain| *chain += usize::from(is_link));
+                let links = if token.token == Token::Colon { JSON_STEP } else { usize::from(is_operator(token)) };
+                chains.iter_mut().last().into_iter().for_each(|chain| *chain += links);
             }
         }
         sets > MOST_SET_OPERATIONS || chains.last().is_some_and(|chain| *chain > LONGEST_CHAIN)
