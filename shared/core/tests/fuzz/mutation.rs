@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use proptest::sample::Index;
-use proptest::test_runner::{TestError, TestRunner};
+use proptest::test_runner::{RngAlgorithm, TestError, TestRng, TestRunner};
 
 /// One damage.
 #[derive(Debug, Clone)]
@@ -69,19 +69,26 @@ fn damage() -> impl Strategy<Value = Damage> {
 }
 
 /// Hands damaged texts to a check that panics where something is wrong: so many, or for as long as `HEADWATER_FUZZ_SECONDS`
-/// says. A text that fails is shrunk to few damages and printed.
+/// says, and the same ones each time where `HEADWATER_FUZZ_SEED` is a number. A text that fails is shrunk to few damages and
+/// printed.
 #[allow(
     clippy::disallowed_methods,
     clippy::print_stderr,
     reason = "a test may be told how long it goes on, and tells what it has done"
 )]
 pub(crate) fn fuzz(corpus: Vec<Vec<u8>>, words: &'static [&'static str], cases: u32, check: impl Fn(&[u8])) {
-    let seconds = std::env::var("HEADWATER_FUZZ_SECONDS").ok().and_then(|text| text.trim().parse().ok());
+    let number = |name| std::env::var(name).ok().and_then(|text| text.trim().parse::<u64>().ok());
+    let (seconds, mut seed) = (number("HEADWATER_FUZZ_SECONDS"), number("HEADWATER_FUZZ_SEED"));
     let began = Instant::now();
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
     let (texts, mut tried) = (damaged(corpus, words), 0);
     loop {
-        let ended = TestRunner::new(config.clone()).run(&texts, |bytes| {
+        let mut runner = match seed {
+            Some(seed) => TestRunner::new_with_rng(config.clone(), seeded(seed)),
+            None => TestRunner::new(config.clone()),
+        };
+        seed = seed.map(|seed| seed + 1);
+        let ended = runner.run(&texts, |bytes| {
             check(&bytes);
             Ok(())
         });
@@ -97,6 +104,12 @@ pub(crate) fn fuzz(corpus: Vec<Vec<u8>>, words: &'static [&'static str], cases: 
             return;
         }
     }
+}
+
+fn seeded(seed: u64) -> TestRng {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    TestRng::from_seed(RngAlgorithm::ChaCha, &bytes)
 }
 
 /// A text of a corpus with one to five damages; `words` are what its reader knows.
