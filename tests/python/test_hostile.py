@@ -144,7 +144,7 @@ def test_a_table_that_asks_too_much_of_its_writers_is_refused_before_any_file_is
     (table / "_delta_log/00000000000000000001.json").write_text(json.dumps({"protocol": {"minReaderVersion": 1, "minWriterVersion": 7, "writerFeatures": ["rowTracking", "domainMetadata"]}}))
     empty.write("in/b.json", '{"id": 2}\n')
     out = empty.run("run", expect=1)
-    assert "RowTracking" in out and "help" in out
+    assert "rowTracking" in out and "help" in out
     assert len(list(table.rglob("*.parquet"))) == 1 and empty.table("bronze/t").version() == 1
 
 
