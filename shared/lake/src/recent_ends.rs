@@ -2,7 +2,8 @@
 //!
 //! Whoever opens a Parquet file asks for its last eight bytes, then for the footer that they tell the length of, and then for columns: of a small
 //! file three requests, each of which costs money and time. Here the first one reads on to the front, and what lies in what came is
-//! not asked for again. Files of a table never change, nor do checkpoints; files that land do, and are no business of this store.
+//! not asked for again. Data files of a table never change. Checkpoints may be written again under the same name, so they are left out, and files
+//! that land are no business of this store.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -80,16 +81,19 @@ impl End {
     }
 }
 
-/// The part of a Parquet file that is asked for, without conditions.
+/// Whether this is the name of a data file.
+fn is_data(location: &Path) -> bool {
+    location.extension() == Some("parquet") && location.parts().all(|part| part.as_ref() != "_delta_log")
+}
+
+/// The part of a data file that is asked for, without conditions.
 fn part_asked(location: &Path, options: &GetOptions) -> Option<Range<u64>> {
     let GetOptions { if_match, if_none_match, if_modified_since, if_unmodified_since, range, version, head, .. } =
         options;
     let conditions = if_match.is_some() || if_none_match.is_some() || version.is_some() || *head;
     let times = if_modified_since.is_some() || if_unmodified_since.is_some();
     match range {
-        Some(GetRange::Bounded(range)) if !conditions && !times && location.extension() == Some("parquet") => {
-            Some(range.clone())
-        }
+        Some(GetRange::Bounded(range)) if !conditions && !times && is_data(location) => Some(range.clone()),
         Some(_) | None => None,
     }
 }
