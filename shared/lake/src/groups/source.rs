@@ -204,7 +204,8 @@ impl Stored {
     pub(crate) fn decode(self, only: Option<RowSelection>) -> Result<impl Iterator<Item = Result<RecordBatch>>> {
         let Self { builder, location } = self;
         let builder = match only {
-            Some(rows) => builder.with_row_selection(rows),
+            // Memory is asked for by the rows of a batch, and of what is looked for few are in a group.
+            Some(rows) => builder.with_batch_size(rows.row_count().clamp(1, BATCH_ROWS)).with_row_selection(rows),
             None => builder,
         };
         let batches = builder.build().map_err(unexpected)?;

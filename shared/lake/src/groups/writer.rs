@@ -198,9 +198,9 @@ impl OpenFile {
         Ok(self.writer.flush()?)
     }
 
-    /// Sends what was written since the last time.
+    /// Sends what was written since the last time. Without the room that it could have grown into, since it waits for others.
     async fn put(&mut self) -> object_store::Result<()> {
-        let bytes = std::mem::take(self.writer.inner_mut());
+        let bytes = std::mem::take(self.writer.inner_mut()).into_boxed_slice();
         if bytes.is_empty() { Ok(()) } else { self.upload.put(Bytes::from(bytes)).await }
     }
 }
