@@ -10,23 +10,16 @@ the table or the changes.
 """
 
 import argparse
-import os
 import random
 import shutil
-import statistics
-import subprocess
 import sys
-import threading
 import time
-from collections import defaultdict
-from pathlib import Path
 
 import polars
 from deltalake import DeltaTable, QueryBuilder
 
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR", CACHE / "headwater-target"))
-BINARY = Path(os.environ.get("HEADWATER_BIN", TARGET / "release/headwater"))
+import peers
+from peers import linked, medians, run, timed
 
 PROJECT = "name: bench\nstorage: lake\nmax_batch_bytes: 8MiB\nlibraries:\n  - glob: {include: t.sql}\n"
 SQL = """
@@ -69,12 +62,6 @@ def rows(ids, op, seq):
     )
 
 
-def run(command, folder, *arguments):
-    done = subprocess.run([command, *arguments], cwd=folder, capture_output=True, text=True)
-    if done.returncode != 0:
-        sys.exit(f"headwater {' '.join(arguments)}: {done.stdout}{done.stderr}")
-
-
 def filled(command, folder, count):
     """A project whose tables have so many rows, and ids as large."""
     start = time.perf_counter()
@@ -92,17 +79,6 @@ def filled(command, folder, count):
     return folder
 
 
-def linked(source, folder):
-    """The same tables again, without what they were filled with. Data files are never written twice, so that links do for them."""
-
-    def place(old, new):
-        os.link(old, new) if str(old).endswith(".parquet") else shutil.copy2(old, new)
-
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(source, folder, copy_function=place, ignore=shutil.ignore_patterns("base-*"))
-    return folder
-
-
 def changes(dice, number, known, count, shape):
     """Changes of a table whose ids are all below `known`, and how many ids there are then."""
     inserts = count // 10
@@ -116,38 +92,6 @@ def changes(dice, number, known, count, shape):
     dice.shuffle(ops)
     ids += range(known, known + inserts)
     return rows(ids, ops + ["I"] * inserts, number), known + inserts
-
-
-def peak(pid):
-    """The most that a process has held, in MiB; 0 when it is gone."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM:")), 0)
-
-
-def timed(command, folder):
-    """Seconds from start to exit, and the peak of the process's memory."""
-    most = [0]
-
-    def watch():
-        while process.returncode is None:
-            most[0] = max(most[0], peak(process.pid))
-            time.sleep(0.01)
-
-    with open(folder / "output.log", "w") as log:
-        start = time.perf_counter()
-        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
-        watcher = threading.Thread(target=watch)
-        watcher.start()
-        _, status = os.waitpid(process.pid, 0)
-        seconds = time.perf_counter() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
-        watcher.join()
-    if process.returncode != 0:
-        sys.exit(f"{command} ended with {process.returncode}:\n{(folder / 'output.log').read_text()[-4000:]}")
-    return seconds, most[0]
 
 
 def figures(table, where=""):
@@ -177,14 +121,6 @@ def compared(command, filled_with, count, shape, chosen, only=None):
             sys.exit(f"round {number}: {own}, {open_states} and {merged} should be the same")
 
 
-def medians(results):
-    measured = defaultdict(list)
-    for name, found in results:
-        print(f"  {name}: {found[0]:.2f} s, {found[1]:.0f} MiB", file=sys.stderr)
-        measured[name].append(found)
-    return {name: tuple(map(statistics.median, zip(*found))) for name, found in measured.items()}
-
-
 def goals(found, small):
     """What is aimed at, and what it is."""
     clustered, anywhere = found.get("clustered"), found.get("random")
@@ -206,19 +142,14 @@ def options():
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--rows", type=int, default=10_000_000, help="rows of the table (10 million)")
     options.add_argument("--changes", type=int, default=10_000, help="changes of a round (10,000)")
-    options.add_argument("--rounds", type=int, default=3, help="how many; the median counts (3)")
     options.add_argument("--shape", choices=["clustered", "random"], action="append", help="how keys lie (both)")
-    options.add_argument("--headwater", type=Path, default=BINARY, help="the command to time (HEADWATER_BIN, or the release build)")
-    options.add_argument("--work", type=Path, default=CACHE / "headwater-bench", help="where tables are kept")
-    options.add_argument("--keep", action="store_true", help="use the tables of an earlier run, if they are there")
+    peers.add_options(options)
     return options.parse_args()
 
 
 def main():
     chosen = options()
-    if not chosen.headwater.exists():
-        sys.exit(f"{chosen.headwater} is missing: cargo build --release -p headwater")
-    command, work = chosen.headwater.resolve(), chosen.work.resolve()
+    command, work = peers.places(chosen)
 
     def base(count):
         folder = work / f"cdc-{count}"
@@ -237,10 +168,7 @@ def main():
     for shape, programs in [*found.items(), *([("clustered, a tenth of the rows", small)] if small else [])]:
         for name, (seconds, memory) in programs.items():
             print(f"| {shape} | {name} | {seconds:.2f} | {memory:.0f} |")
-    print("\n| aim | it is | |\n|---|--:|---|")
-    for aim, value, least, greatest in goals(found, small):
-        held = (least is None or value >= least) and (greatest is None or value <= greatest)
-        print(f"| {aim} | {value:.2f} | {'held' if held else 'missed'} |")
+    peers.print_goals(goals(found, small))
 
 
 if __name__ == "__main__":

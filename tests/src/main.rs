@@ -26,6 +26,7 @@ mod fuzz;
 mod headers;
 mod hostile;
 mod ingest;
+mod joined;
 mod lakes;
 mod landing;
 mod language;

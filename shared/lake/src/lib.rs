@@ -19,6 +19,7 @@ mod few_commits;
 pub mod flow;
 mod groups;
 pub mod ingest;
+mod join;
 pub mod lake;
 pub mod landing_progress;
 pub mod layout;

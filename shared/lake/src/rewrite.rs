@@ -1,5 +1,7 @@
-//! The rows of some files of a table in new files.
+//! The rows of some files of a table in new files: sorted, where the table is clustered, or else as they come.
 
+use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::TryStreamExt;
@@ -7,13 +9,12 @@ use futures::TryStreamExt;
 use crate::align::align;
 use crate::curve::ordered;
 use crate::error::{LakeError, Result};
+use crate::groups::{Format, GroupWriter};
 use crate::lake::Lake;
 use crate::layout::Layout;
 use crate::table::{DataFile, Table};
+use crate::uploads::Uploads;
 use crate::write::{Files, Writer, Written, discard};
-
-/// The target size for a file that holds a whole bin.
-const NEVER_CUT: u64 = 0;
 
 impl Lake {
     /// The rows of a bin as the layout wants them, as many as the log says; no file if anything goes wrong, or if the time is up
@@ -25,17 +26,17 @@ impl Lake {
         (layout, left): (&Layout, Option<Duration>),
     ) -> Result<Option<Written>> {
         let (schema, partitions) = (table.schema(), table.partitioned_by());
-        let size = if layout.clustered_by.is_empty() { NEVER_CUT } else { layout.file_size };
-        let files = Files { partitioned_by: &partitions, target_size: size, keys: &layout.keys };
-        let writer = Writer::with_files(self.storage(), table.path(), schema, files)?;
-        let writer = if layout.is_changed { writer.with_small_row_groups(layout.file_size) } else { writer };
-        let uploads = writer.uploads();
-        let copy = Box::pin(self.copy(table, (bin, layout), writer));
-        let Ok(written) = tokio::time::timeout(left.unwrap_or(Duration::MAX), copy).await else {
-            uploads.discard().await;
-            return Ok(None);
+        let files = Files { partitioned_by: &partitions, target_size: layout.file_size, keys: &layout.keys };
+        let written = if layout.clustered_by.is_empty() {
+            let format = Arc::new(Format::uncut(&schema, files, layout.is_changed)?);
+            let writer = GroupWriter::new(self.storage(), table.path(), Arc::clone(&format));
+            in_time(left, writer.uploads(), self.join(table, bin, (format, writer))).await
+        } else {
+            let writer = Writer::with_files(self.storage(), table.path(), schema, files)?;
+            let writer = if layout.is_changed { writer.with_small_row_groups(layout.file_size) } else { writer };
+            in_time(left, writer.uploads(), self.copy(table, (bin, layout), writer)).await
         };
-        let mut written = written?;
+        let Some(mut written) = written? else { return Ok(None) };
         let count = |files: &[DataFile]| files.iter().filter_map(DataFile::num_records).sum::<u64>();
         let new: Vec<DataFile> = written.adds.iter().map(|add| table.data_file(add.clone())).collect();
         let (wanted, found) = (count(bin), count(&new));
@@ -51,7 +52,7 @@ impl Lake {
         Ok(Some(written))
     }
 
-    /// Writes the rows of a bin. If it fails, no file is left.
+    /// Writes the rows of a bin in order. If it fails, no file is left.
     async fn copy(&self, table: &Table, (bin, layout): (&[DataFile], &Layout), mut writer: Writer) -> Result<Written> {
         match self.fill(table, (bin, layout), &mut writer).await {
             Ok(()) => writer.close().await,
@@ -72,6 +73,21 @@ impl Lake {
             writer.write(&align(&batch, &schema)?).await?;
         }
         Ok(())
+    }
+}
+
+/// What a work has written; nothing, and `None`, if the time is up before.
+async fn in_time(
+    left: Option<Duration>,
+    uploads: Uploads,
+    work: impl Future<Output = Result<Written>>,
+) -> Result<Option<Written>> {
+    match tokio::time::timeout(left.unwrap_or(Duration::MAX), Box::pin(work)).await {
+        Ok(written) => written.map(Some),
+        Err(_) => {
+            uploads.discard().await;
+            Ok(None)
+        }
     }
 }
 

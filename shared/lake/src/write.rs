@@ -26,7 +26,7 @@ use crate::uploads::Uploads;
 pub(crate) const CHANGE_DATA: &str = "_change_data";
 
 /// Rows of a row group at most.
-const ROW_GROUP_ROWS: usize = 1 << 20;
+pub(crate) const ROW_GROUP_ROWS: usize = 1 << 20;
 
 /// How often a Bloom filter takes a value for one that it holds. Two bytes a value, about; in half as many, five of a hundred.
 const FALSE_POSITIVES: f64 = 0.01;

@@ -6,21 +6,16 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
-use parquet::basic::ColumnOrder;
-use parquet::file::metadata::ParquetMetaData;
+use parquet::basic::{ColumnOrder, Compression};
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::TypePtr;
 
+use super::source::filter_extent;
 use super::{Group, unexpected};
 use crate::error::Result;
-use crate::write::{Files, properties};
-
-/// Rows of a row group at most, in files of which rows change.
-const GROUP_ROWS: usize = 1 << 16;
-
-/// A file has about as many row groups, where a group isn't full of rows before.
-const GROUPS_OF_A_FILE: u64 = 16;
+use crate::write::{Files, ROW_GROUP_ROWS, properties};
 
 /// A group with less than this part of what it may hold is put together with others when its file is written anew.
 const SMALL_PART: u64 = 4;
@@ -28,8 +23,27 @@ const SMALL_PART: u64 = 4;
 /// Rows that are encoded before the size of the group is looked at.
 const STEP: usize = 1024;
 
-/// Bytes of a dictionary at most, for a group of so few rows: where it grows beyond that, values hardly ever come again.
-const DICTIONARY_BYTES: usize = 128 << 10;
+/// What a row group may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Room {
+    rows: usize,
+    bytes: u64,
+    /// Of a dictionary at most.
+    dictionary_bytes: usize,
+}
+
+impl Room {
+    /// Where rows of a file change: of sixteen groups most are copied then. Where the dictionary of a group of so few rows grows
+    /// large, values hardly ever come again.
+    fn small(target_file_size: u64) -> Self {
+        Self { rows: 1 << 16, bytes: (target_file_size / 16).max(1), dictionary_bytes: 128 << 10 }
+    }
+
+    /// Where they don't: all groups that are encoded at once are in memory.
+    fn large(target_file_size: u64) -> Self {
+        Self { rows: ROW_GROUP_ROWS, bytes: (target_file_size / 4).max(1), dictionary_bytes: 1 << 20 }
+    }
+}
 
 /// The columns of a row group, encoded.
 pub(crate) type Chunks = Vec<ArrowColumnChunk>;
@@ -40,20 +54,30 @@ pub(crate) struct Format {
     properties: WriterProperties,
     fields: Vec<TypePtr>,
     factory: ArrowRowGroupWriterFactory,
+    room: Room,
     target_file_size: u64,
 }
 
 impl Format {
-    /// Of a table with these columns. The files have all but the partition columns.
+    /// Of a table with these columns, of which rows change. The files have all but the partition columns.
     pub(crate) fn new(table: &SchemaRef, files: Files<'_>) -> Result<Self> {
-        let target_file_size = files.target_size;
+        Self::with_room(table, files, Room::small(files.target_size))
+    }
+
+    /// As [`Self::new`], of a file that is never cut, of about so many bytes.
+    pub(crate) fn uncut(table: &SchemaRef, files: Files<'_>, is_changed: bool) -> Result<Self> {
+        let room = if is_changed { Room::small(files.target_size) } else { Room::large(files.target_size) };
+        Ok(Self { target_file_size: u64::MAX, ..Self::with_room(table, files, room)? })
+    }
+
+    fn with_room(table: &SchemaRef, files: Files<'_>, room: Room) -> Result<Self> {
         let fields = table.fields().iter().filter(|field| !files.partitioned_by.contains(field.name())).cloned();
         let schema: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let properties = in_small_groups(properties(&schema, files)?, target_file_size);
+        let properties = in_room(properties(&schema, files)?, room);
         let writer = ArrowWriter::try_new(Vec::new(), SchemaRef::clone(&schema), Some(properties.clone()));
         let (writer, factory) = writer.and_then(ArrowWriter::into_serialized_writer).map_err(unexpected)?;
         let fields = writer.schema_descr().root_schema().get_fields().to_vec();
-        Ok(Self { schema, properties, fields, factory, target_file_size })
+        Ok(Self { schema, properties, fields, factory, room, target_file_size: files.target_size })
     }
 
     /// The columns of a file.
@@ -83,23 +107,33 @@ impl Format {
 
     /// Whether a group of so many rows and bytes is better put together with others.
     pub(super) fn is_small(&self, rows: u64, bytes: u64) -> bool {
-        rows < GROUP_ROWS as u64 / SMALL_PART && bytes < group_bytes(self.target_file_size) / SMALL_PART
+        rows < self.rows_of_a_group() / SMALL_PART && bytes < self.room.bytes / SMALL_PART
+    }
+
+    /// Rows of a row group at most.
+    pub(crate) const fn rows_of_a_group(&self) -> u64 {
+        self.room.rows as u64
+    }
+
+    /// Whether a column of a group is stored as it would be now: compressed, and with a filter if its values are looked for.
+    pub(super) fn is_stored_so(&self, column: &ColumnChunkMetaData) -> bool {
+        let is_filtered = self.properties.bloom_filter_properties(column.column_path()).is_some();
+        matches!(column.compression(), Compression::ZSTD(_)) && (!is_filtered || filter_extent(column).is_some())
     }
 }
 
 /// How files of about so many bytes are written where rows of them change.
 pub(crate) fn in_small_groups(properties: WriterProperties, target_file_size: u64) -> WriterProperties {
-    properties
-        .into_builder()
-        .set_max_row_group_row_count(Some(GROUP_ROWS))
-        .set_max_row_group_bytes(usize::try_from(group_bytes(target_file_size)).ok())
-        .set_dictionary_page_size_limit(DICTIONARY_BYTES)
-        .build()
+    in_room(properties, Room::small(target_file_size))
 }
 
-/// Bytes of a row group, about.
-fn group_bytes(target_file_size: u64) -> u64 {
-    (target_file_size / GROUPS_OF_A_FILE).max(1)
+fn in_room(properties: WriterProperties, room: Room) -> WriterProperties {
+    properties
+        .into_builder()
+        .set_max_row_group_row_count(Some(room.rows))
+        .set_max_row_group_bytes(usize::try_from(room.bytes).ok())
+        .set_dictionary_page_size_limit(room.dictionary_bytes)
+        .build()
 }
 
 /// Makes row groups of rows.
@@ -119,7 +153,7 @@ impl Encoder {
         let mut full = Vec::new();
         let mut from = 0;
         while from < rows.num_rows() {
-            let count = STEP.min(rows.num_rows() - from).min(GROUP_ROWS - self.rows);
+            let count = STEP.min(rows.num_rows() - from).min(self.format.room.rows - self.rows);
             self.encode(&rows.slice(from, count))?;
             from += count;
             if self.is_full() {
@@ -157,6 +191,6 @@ impl Encoder {
 
     fn is_full(&self) -> bool {
         let bytes: usize = self.columns.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum();
-        self.rows >= GROUP_ROWS || bytes as u64 >= group_bytes(self.format.target_file_size)
+        self.rows >= self.format.room.rows || bytes as u64 >= self.format.room.bytes
     }
 }

@@ -119,6 +119,12 @@ impl Source {
         format.is_small(positive(group.num_rows()), positive(group.compressed_size()))
     }
 
+    /// Whether a group may stay as it is beside others of a layout: it is as large as one of them, and stored as they are.
+    pub(crate) fn may_stay(&self, at: usize, format: &Format) -> bool {
+        let mut columns = self.group(at).columns().iter();
+        !self.is_small(at, format) && columns.all(|column| format.is_stored_so(column))
+    }
+
     /// Reads those of some columns of a group that the file has.
     ///
     /// # Errors

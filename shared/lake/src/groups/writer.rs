@@ -113,6 +113,11 @@ impl GroupWriter {
         }
     }
 
+    /// What was uploaded so far, for one who gives up without ending the writer.
+    pub(crate) fn uploads(&self) -> Uploads {
+        self.uploads.clone()
+    }
+
     /// Gives up: uploads that are under way are ended, and files that were ended are deleted.
     pub(crate) async fn abort(self) {
         if let Some(mut file) = self.file
