@@ -4,6 +4,8 @@ mod args;
 mod azure;
 mod commands;
 mod failure;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod heaps;
 mod host;
 mod hubs;
 mod lambda;
@@ -25,6 +27,8 @@ use crate::failure::{Exit, Failure};
 use crate::output::Output;
 
 fn main() -> ExitCode {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    heaps::share();
     if lambda::is_bootstrap(std::env::args_os().next()) {
         return function(Box::pin(lambda::execute()));
     }
