@@ -1,7 +1,7 @@
 //! Messages and log entries, damaged at random, go to what decodes events and to what reads commits. Whatever they are: no
 //! panic, no hang, nothing beside them is lost, and the same is read the same way twice.
 //!
-//! `HEADWATER_FUZZ_SECONDS=300` goes on for five minutes each. What links no engine is tried in `shared/core/tests/fuzz`.
+//! `HEADWATER_FUZZ_SECONDS=300` goes on for five minutes each. What links no engine is tried in `tests/fuzz`.
 
 #[path = "../../shared/core/tests/fuzz/mutation.rs"]
 mod mutation;
