@@ -15,7 +15,7 @@ import sys
 import time
 
 import polars
-from deltalake import DeltaTable, QueryBuilder, write_deltalake
+from deltalake import DeltaTable, QueryBuilder, WriterProperties, write_deltalake
 from deltalake.transaction import AddAction
 
 import peers
@@ -31,6 +31,8 @@ print(DeltaTable(sys.argv[1]).optimize.compact(target_size={TARGET_SIZE}))
 OWN, OPTIMIZE = "Headwater", "delta-rs OPTIMIZE"
 LARGE = 16_000_000
 """Bytes of a large file, about."""
+COMPRESSED = WriterProperties(compression="ZSTD")
+"""As Headwater compresses."""
 DIFFERENT = 12
 """Large files that differ; the others are links of these."""
 
@@ -74,7 +76,7 @@ def large(command, folder, gigabytes):
     rows(0, 100_000).write_parquet(sample, compression="zstd")
     count = LARGE * 100_000 // sample.stat().st_size
     for number in range(DIFFERENT):
-        write_deltalake(table, rows(number * count, count).to_arrow(), mode="append", schema_mode="merge")
+        write_deltalake(table, rows(number * count, count).to_arrow(), mode="append", schema_mode="merge", writer_properties=COMPRESSED)
     found = DeltaTable(table)
     adds = polars.DataFrame(found.get_add_actions(flatten=False)).filter(polars.col("num_records") == count)
     sizes = {path: size for path, size in adds.select("path", "size_bytes").iter_rows()}
