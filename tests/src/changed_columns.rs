@@ -94,7 +94,7 @@ async fn a_table_that_declares_its_columns_is_kept_by_a_source_that_grows() {
     assert!(found.iter().any(|finding| finding.contains(refused)), "what is listed is meant: {found:?}");
 }
 
-/// Delta's type widening is a feature that delta-rs neither reads nor writes.
+/// Types widen only where it is asked for, since few readers follow.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wider_type_is_refused_until_the_table_is_rebuilt_and_a_narrower_one_fits() {
     let sql = |data_type: &str| {

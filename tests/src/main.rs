@@ -44,3 +44,4 @@ mod tables;
 mod time_travel;
 mod totals;
 mod vacuum;
+mod widening;

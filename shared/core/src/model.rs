@@ -301,6 +301,17 @@ pub enum RelationSource {
     },
 }
 
+impl RelationSource {
+    /// How the records of an outside source are decoded.
+    #[must_use]
+    pub const fn read(&self) -> Option<&ReadOptions> {
+        match self {
+            Self::Events { read, .. } | Self::Files { read, .. } => Some(read),
+            Self::Table(_) | Self::TableStream { .. } => None,
+        }
+    }
+}
+
 /// `WATERMARK column DELAY OF interval`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Watermark {

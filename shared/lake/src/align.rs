@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StructArray, UInt64Array, new_null_array};
+use arrow::compute::kernels::cmp::distinct;
 use arrow::compute::{CastOptions, cast_with_options, filter_record_batch, not, nullif, take};
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use arrow::json::LineDelimitedWriter;
 
 use crate::error::{LakeError, Result};
+use crate::widening::{Growth, widened};
 
 /// A batch in the target's schema: columns by name, cast where the types differ, NULL where the
 /// query doesn't give a column.
@@ -79,16 +81,17 @@ pub(crate) fn fits(new: &DataType, old: &DataType) -> bool {
 }
 
 /// The type of a column that takes values of the new type beside those of the old one: the old one, with new fields
-/// of structs after those that it has. `None` if there is none.
-pub(crate) fn joined(old: &DataType, new: &DataType) -> Option<DataType> {
+/// of structs after those that it has, or a wider one where it may grow so. `None` if there is none.
+pub(crate) fn joined(old: &DataType, new: &DataType, growth: Growth) -> Option<DataType> {
     let (DataType::Struct(old_fields), DataType::Struct(new_fields)) = (old, new) else {
-        return fits(new, old).then(|| old.clone());
+        let same = fits(new, old).then(|| old.clone());
+        return same.or_else(|| if growth == Growth::Types { widened(old, new) } else { None });
     };
     let mut fields: Vec<Arc<Field>> = old_fields.to_vec();
     for new in new_fields {
         match fields.iter_mut().find(|old| old.name().eq_ignore_ascii_case(new.name())) {
             Some(old) => {
-                let data_type = joined(old.data_type(), new.data_type())?;
+                let data_type = joined(old.data_type(), new.data_type(), growth)?;
                 *old = Arc::new(old.as_ref().clone().with_data_type(data_type));
             }
             None => fields.push(Arc::new(new.as_ref().clone().with_nullable(true))),
@@ -100,12 +103,17 @@ pub(crate) fn joined(old: &DataType, new: &DataType) -> Option<DataType> {
 /// The first schema's fields, then the second's new ones, those of structs too. All can be NULL: rows written before a
 /// column was added have none.
 pub(crate) fn merged(first: &SchemaRef, second: &SchemaRef) -> SchemaRef {
+    grown(first, second, Growth::Columns)
+}
+
+/// The same, and where types may grow with those that have grown.
+pub(crate) fn grown(first: &SchemaRef, second: &SchemaRef, growth: Growth) -> SchemaRef {
     let same = |schema: &SchemaRef, name: &str| {
         schema.fields().iter().find(|field| field.name().eq_ignore_ascii_case(name)).map(Arc::clone)
     };
     let kept = first.fields().iter().map(|field| {
         let new = same(second, field.name());
-        let data_type = new.and_then(|new| joined(field.data_type(), new.data_type()));
+        let data_type = new.and_then(|new| joined(field.data_type(), new.data_type(), growth));
         let data_type = data_type.unwrap_or_else(|| field.data_type().clone());
         field.as_ref().clone().with_data_type(data_type).with_nullable(true)
     });
@@ -133,7 +141,8 @@ pub(crate) fn rescued(batch: &RecordBatch, schema: &SchemaRef) -> Result<(Record
             continue;
         };
         let mut reasons = BTreeMap::new();
-        columns.push(fitted_where(column, field, &mut reasons)?);
+        let fitted = fitted_where(column, field, &mut reasons)?;
+        columns.push(exact(column, fitted, &mut reasons)?);
         if !reasons.is_empty() {
             let fits: BooleanArray = (0..batch.num_rows()).map(|row| Some(!reasons.contains_key(&row))).collect();
             rest.push((field.name().clone(), nullif(column, &fits).map_err(LakeError::arrow)?, true));
@@ -194,6 +203,26 @@ fn fitted_where(column: &ArrayRef, field: &Field, reasons: &mut BTreeMap<usize, 
         }
     }
     fitted(&only(fitting)?, field)
+}
+
+/// Values in their column's type, with NULL for each that has lost a fraction or a time of day in it.
+fn exact(given: &ArrayRef, fitted: ArrayRef, reasons: &mut BTreeMap<usize, Vec<String>>) -> Result<ArrayRef> {
+    let (from, to) = (given.data_type(), fitted.data_type());
+    let may_lose = match from {
+        DataType::Float32 | DataType::Float64 => to.is_integer() || matches!(to, DataType::Decimal128(..)),
+        DataType::Decimal128(..) => from != to && to.is_numeric(),
+        DataType::Timestamp(..) => matches!(to, DataType::Date32),
+        _ => false,
+    };
+    if !may_lose {
+        return Ok(fitted);
+    }
+    let back = cast_with_options(&fitted, from, &CastOptions::default()).map_err(LakeError::arrow)?;
+    let is_other = distinct(&back, given).map_err(LakeError::arrow)?;
+    for row in (0..is_other.len()).filter(|row| is_other.value(*row)) {
+        reasons.entry(row).or_default().push("a part of it would be lost".to_owned());
+    }
+    nullif(&fitted, &is_other).map_err(LakeError::arrow)
 }
 
 fn as_json(rows: &RecordBatch) -> Result<Vec<Vec<u8>>> {

@@ -91,6 +91,13 @@ pub enum SchemaChange {
         /// Properties to set.
         configuration: BTreeMap<String, String>,
     },
+    /// The same, with wider types for present columns, whose files stay as they are.
+    Widen {
+        /// All columns.
+        schema: SchemaRef,
+        /// Properties to set.
+        configuration: BTreeMap<String, String>,
+    },
 }
 
 /// How a commit ended.

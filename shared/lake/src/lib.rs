@@ -46,4 +46,6 @@ mod transactions;
 mod uploads;
 mod vacuum;
 mod whole_reads;
+mod widened_log;
+mod widening;
 pub mod write;

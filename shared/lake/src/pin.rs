@@ -15,6 +15,8 @@ use deltalake::table::config::TablePropertiesExt;
 use deltalake::{DeltaResult, DeltaTable, DeltaTableError};
 use tokio::sync::OnceCell;
 
+use crate::widened_log::{may_be_widened, scannable, without_changes};
+
 /// What a table is, without its files.
 #[derive(Debug, Clone)]
 pub(crate) struct Head {
@@ -50,6 +52,8 @@ pub(crate) struct LogTimes {
 pub(crate) struct Pin {
     head: Head,
     files: Files,
+    /// The log in the form in which delta-rs scans a table with columns that were widened.
+    scannable: OnceCell<Arc<Snapshot>>,
 }
 
 #[derive(Debug)]
@@ -82,7 +86,7 @@ impl Pin {
                 let mut live = live.clone();
                 live.update_incremental(None).await?;
                 let head = Head::of_files(live.snapshot()?.snapshot());
-                Ok(Some(Self { head, files: Files::Read(live) }))
+                Ok(Some(Self { head, files: Files::Read(live), scannable: OnceCell::new() }))
             }
             (Files::Read(_), None) => Ok(None),
             (Files::Unread { log: snapshot, .. }, None) => {
@@ -130,6 +134,23 @@ impl Pin {
         }
     }
 
+    /// The log as delta-rs scans it, where columns may have been widened; `None` for other tables.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; for a change of a column that isn't followed here.
+    pub(crate) async fn scannable(&self, log: &LogStoreRef) -> DeltaResult<Option<Arc<Snapshot>>> {
+        if !may_be_widened(&self.head.protocol) {
+            return Ok(None);
+        }
+        let read = async || {
+            Ok(Arc::new(match self.log() {
+                Some(snapshot) => scannable(snapshot)?,
+                None => scannable(&Snapshot::try_new(log.as_ref(), Some(self.head.version)).await?)?,
+            }))
+        };
+        self.scannable.get_or_try_init(read).await.cloned().map(Some)
+    }
+
     /// The version of a `txn`.
     ///
     /// # Errors
@@ -166,7 +187,8 @@ impl Pin {
     }
 
     fn unread(log: Arc<Snapshot>) -> Self {
-        Self { head: Head::of_log(&log), files: Files::Unread { log, live: OnceCell::new() } }
+        let files = Files::Unread { log: Arc::clone(&log), live: OnceCell::new() };
+        Self { head: Head::of_log(&log), files, scannable: OnceCell::new() }
     }
 }
 
@@ -176,7 +198,7 @@ impl Head {
         Self {
             version: snapshot.version(),
             columns: snapshot.schema(),
-            schema: snapshot.arrow_schema(),
+            schema: without_changes(snapshot.arrow_schema()),
             metadata: snapshot.metadata().clone(),
             protocol: snapshot.protocol().clone(),
             deleted_file_retention: properties.deleted_file_retention_duration(),
@@ -190,7 +212,7 @@ impl Head {
         Self {
             version: snapshot.version(),
             columns: snapshot.schema(),
-            schema: snapshot.arrow_schema(),
+            schema: without_changes(snapshot.arrow_schema()),
             metadata: snapshot.metadata().clone(),
             protocol: snapshot.protocol().clone(),
             deleted_file_retention: properties.deleted_file_retention_duration(),

@@ -14,6 +14,7 @@ use url::Url;
 
 use crate::error::{LakeError, Result};
 use crate::pin::Head;
+use crate::widened_log::{ENABLE_TYPE_WIDENING, TYPE_WIDENING, without_widening};
 
 /// Readers and writers that know features by their names.
 const BY_NAME: (u64, u64) = (3, 7);
@@ -29,7 +30,7 @@ const BASIC: (u64, u64) = (1, 2);
 
 /// Features that a table may ask of its writers: those that bind nobody who only adds or removes whole files, and those
 /// whose rules [`check_writable`] asks for one by one.
-const WRITTEN: [&str; 12] = [
+const WRITTEN: [&str; 13] = [
     "appendOnly",
     "changeDataFeed",
     "checkConstraints",
@@ -39,19 +40,36 @@ const WRITTEN: [&str; 12] = [
     "generatedColumns",
     "invariants",
     "timestampNtz",
+    "typeWidening",
     "v2Checkpoint",
     "variantType",
     "variantType-preview",
 ];
 
+/// A feature that columns or properties need.
+struct Need {
+    feature: &'static str,
+    /// Its readers must know it, too.
+    is_read: bool,
+    /// The version of writers that stands for it, if there is one.
+    since: Option<u64>,
+}
+
 /// The lowest protocol for a new table.
 pub(crate) fn protocol_for(schema: &SchemaRef, configuration: &BTreeMap<String, String>) -> Result<Protocol> {
-    if has_local_time(schema) {
-        return protocol(&json!({"minReaderVersion": BY_NAME.0, "minWriterVersion": BY_NAME.1,
-            "readerFeatures": ["timestampNtz"], "writerFeatures": features(configuration)}));
+    let needs = needs(schema, configuration);
+    if needs.iter().all(|need| need.since.is_some()) {
+        let writer = needs.iter().filter_map(|need| need.since).max().unwrap_or(BASIC.1);
+        return protocol(&json!({"minReaderVersion": BASIC.0, "minWriterVersion": writer}));
     }
-    let writer = if feeds_changes(configuration) { FEEDING } else { BASIC.1 };
-    protocol(&json!({"minReaderVersion": BASIC.0, "minWriterVersion": writer}))
+    let mut writers: Vec<&str> = Vec::new();
+    if is_true(configuration, "delta.appendOnly") {
+        writers.push("appendOnly");
+    }
+    writers.extend(needs.iter().map(|need| need.feature));
+    let readers: Vec<&str> = needs.iter().filter(|need| need.is_read).map(|need| need.feature).collect();
+    protocol(&json!({"minReaderVersion": BY_NAME.0, "minWriterVersion": BY_NAME.1,
+        "readerFeatures": readers, "writerFeatures": writers}))
 }
 
 /// The protocol that new columns and properties raise a table to; `None` if it has what they need.
@@ -68,30 +86,36 @@ pub(crate) fn raised(
     if writer < BY_NAME.1 {
         writers.extend(implied(writer));
     }
-    let lacks = |features: &[String], feature: &str| features.iter().all(|known| known != feature);
-    let needs_feed = feeds_changes(configuration) && lacks(&writers, "changeDataFeed");
-    let needs_local_time = has_local_time(schema) && lacks(&readers, "timestampNtz");
-    if needs_feed && !needs_local_time && writer < BY_NAME.1 {
-        let raised = json!({"minReaderVersion": reader, "minWriterVersion": writer.max(FEEDING)});
-        return protocol(&raised).map(Some);
-    }
-    if !needs_feed && !needs_local_time {
+    let mut needs = needs(schema, configuration);
+    needs.retain(|need| writers.iter().all(|known| known != need.feature));
+    if needs.is_empty() {
         return Ok(None);
     }
-    if needs_feed {
-        writers.push("changeDataFeed".to_owned());
+    if writer < BY_NAME.1 && needs.iter().all(|need| need.since.is_some()) {
+        let wanted = needs.iter().filter_map(|need| need.since).fold(writer, u64::max);
+        return protocol(&json!({"minReaderVersion": reader, "minWriterVersion": wanted})).map(Some);
     }
-    if needs_local_time {
-        readers.extend((reader == 2).then(|| "columnMapping".to_owned()));
-        readers.push("timestampNtz".to_owned());
-        writers.push("timestampNtz".to_owned());
-    }
-    let reader = if needs_local_time { BY_NAME.0 } else { reader };
+    writers.extend(needs.iter().map(|need| need.feature.to_owned()));
     let mut raised = json!({"minReaderVersion": reader, "minWriterVersion": BY_NAME.1, "writerFeatures": writers});
-    if reader == BY_NAME.0 {
+    if reader == BY_NAME.0 || needs.iter().any(|need| need.is_read) {
+        readers.extend((reader == 2).then(|| "columnMapping".to_owned()));
+        readers.extend(needs.iter().filter(|need| need.is_read).map(|need| need.feature.to_owned()));
+        raised["minReaderVersion"] = json!(BY_NAME.0);
         raised["readerFeatures"] = json!(readers);
     }
     protocol(&raised).map(Some)
+}
+
+fn needs(schema: &SchemaRef, configuration: &BTreeMap<String, String>) -> Vec<Need> {
+    let all = [
+        (has_local_time(schema), Need { feature: "timestampNtz", is_read: true, since: None }),
+        (is_true(configuration, ENABLE_TYPE_WIDENING), Need { feature: TYPE_WIDENING, is_read: true, since: None }),
+        (
+            is_true(configuration, CHANGE_DATA_FEED),
+            Need { feature: "changeDataFeed", is_read: false, since: Some(FEEDING) },
+        ),
+    ];
+    all.into_iter().filter(|(is_needed, _)| *is_needed).map(|(_, need)| need).collect()
 }
 
 /// Whether rows may be written as they are, without rules that only the table's writers would hold.
@@ -99,7 +123,8 @@ pub(crate) fn raised(
 /// # Errors
 /// `Invalid`, naming the rule or the feature.
 pub(crate) fn check_writable(url: &Url, head: &Head) -> Result<()> {
-    PROTOCOL.can_read_from_protocol(&head.protocol).map_err(|source| LakeError::delta(url, source.into()))?;
+    let known = without_widening(&head.protocol).map_err(|source| LakeError::delta(url, source))?;
+    PROTOCOL.can_read_from_protocol(&known).map_err(|source| LakeError::delta(url, source.into()))?;
     let metadata = &head.metadata;
     let refused = |message: String, help| Err(LakeError::TableUnusable { table: url.to_string(), message, help });
     let unknown = unknown_features(&head.protocol)?;
@@ -186,22 +211,6 @@ fn implied(writer_version: u64) -> Vec<String> {
         (6, "identityColumns"),
     ];
     since.into_iter().filter(|(version, _)| *version <= writer_version).map(|(_, name)| name.to_owned()).collect()
-}
-
-/// Writer features of a new table that names them.
-fn features(configuration: &BTreeMap<String, String>) -> Vec<&'static str> {
-    let mut features = vec!["timestampNtz"];
-    if is_true(configuration, "delta.appendOnly") {
-        features.push("appendOnly");
-    }
-    if feeds_changes(configuration) {
-        features.push("changeDataFeed");
-    }
-    features
-}
-
-fn feeds_changes(configuration: &BTreeMap<String, String>) -> bool {
-    is_true(configuration, CHANGE_DATA_FEED)
 }
 
 fn is_true(configuration: &BTreeMap<String, String>, key: &str) -> bool {

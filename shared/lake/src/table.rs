@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::datatypes::SchemaRef;
 use datafusion::datasource::TableProvider;
-use deltalake::kernel::{Add, LogDataHandler, LogicalFileView};
+use deltalake::kernel::{Add, LogDataHandler, LogicalFileView, Snapshot};
 use deltalake::logstore::LogStoreRef;
 use deltalake::{DeltaTable, DeltaTableError};
 use futures::{StreamExt, TryStreamExt};
@@ -22,6 +22,7 @@ use crate::named::NamedTable;
 use crate::pin::{Head, LogTimes, Pin};
 use crate::storage::Storage;
 use crate::transactions::Transactions;
+use crate::widened_log::{may_be_widened, scannable};
 
 /// After so many new commits a handle is opened anew, from the last checkpoint: one that is only
 /// ever updated gets slower with every commit.
@@ -212,6 +213,9 @@ impl Table {
     /// # Errors
     /// `Invalid` when the table can't be scanned.
     pub async fn provider(&self) -> Result<Arc<dyn TableProvider>> {
+        if let Some(log) = self.scannable().await? {
+            return self.named(DeltaTable::new(self.log_store()).table_provider().with_snapshot(log).build().await);
+        }
         let is_first = !self.was_scanned.swap(true, Ordering::Relaxed);
         let scan = match self.pin.log().filter(|_| is_first && !self.has_read_files()) {
             Some(log) => DeltaTable::new(self.log_store()).table_provider().with_snapshot(Arc::clone(log)),
@@ -226,7 +230,11 @@ impl Table {
     /// `Invalid` when the table can't be scanned.
     pub async fn provider_of(&self, files: &[DataFile]) -> Result<Arc<dyn TableProvider>> {
         let adds: Vec<Add> = files.iter().map(|file| Add::clone(&file.add)).collect();
-        self.named(self.delta().await?.table_provider().with_adds(adds).build().await)
+        let all = match self.scannable().await? {
+            Some(log) => DeltaTable::new(self.log_store()).table_provider().with_snapshot(log),
+            None => self.delta().await?.table_provider(),
+        };
+        self.named(all.with_adds(adds).build().await)
     }
 
     fn named(&self, rows: datafusion::error::Result<impl TableProvider>) -> Result<Arc<dyn TableProvider>> {
@@ -245,9 +253,18 @@ impl Table {
     ) -> Result<Arc<dyn TableProvider>> {
         let log = self.pin.log().filter(|_| !self.has_read_files());
         let Some(few) = log.and_then(|log| few_commits(log, versions)) else { return self.provider_of(files).await };
+        let few = match may_be_widened(&self.head().protocol) {
+            true => scannable(&few).map_err(|source| self.error(source))?,
+            false => few,
+        };
         let adds: Vec<Add> = files.iter().map(|file| Add::clone(&file.add)).collect();
         let rows = DeltaTable::new(self.log_store()).table_provider().with_snapshot(few).with_adds(adds);
         self.named(rows.build().await)
+    }
+
+    /// The log as it is scanned where columns may have been widened. Such a scan reads the live files of the log anew.
+    async fn scannable(&self) -> Result<Option<Arc<Snapshot>>> {
+        self.pin.scannable(&self.log).await.map_err(|source| self.error(source))
     }
 
     /// The handle of delta-rs, with all live files.

@@ -24,7 +24,7 @@ const PIPELINES_WITHOUT_EFFECT: [&str; 4] = [
     "pipelines.trigger.interval",
     "pipelines.incompatibleViewCheck.enabled",
 ];
-const DELTA: [&str; 13] = [
+const DELTA: [&str; 14] = [
     "delta.appendOnly",
     "delta.checkpointInterval",
     "delta.checkpointPolicy",
@@ -33,6 +33,7 @@ const DELTA: [&str; 13] = [
     "delta.deletedFileRetentionDuration",
     "delta.enableChangeDataFeed",
     "delta.enableExpiredLogCleanup",
+    "delta.enableTypeWidening",
     "delta.isolationLevel",
     "delta.logRetentionDuration",
     "delta.randomizeFilePrefixes",

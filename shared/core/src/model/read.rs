@@ -51,12 +51,35 @@ impl ReadOptions {
 pub enum Evolution {
     /// Columns are added for them. Unlike in Auto Loader, no run fails for it.
     AddNewColumns,
+    /// The same, and a column with a value that doesn't fit its type gets a wider one, where Delta's type widening has
+    /// one.
+    AddNewColumnsWithTypeWidening,
     /// They go to the rescued column; columns stay as they are.
     Rescue,
     /// The batch fails, until they are in the schema or the file is gone.
     FailOnNewColumns,
     /// They are left out, unless there is a rescued column.
     None,
+}
+
+impl Evolution {
+    /// Whether columns are added.
+    #[must_use]
+    pub const fn adds_columns(self) -> bool {
+        match self {
+            Self::AddNewColumns | Self::AddNewColumnsWithTypeWidening => true,
+            Self::Rescue | Self::FailOnNewColumns | Self::None => false,
+        }
+    }
+
+    /// Whether the types of columns widen.
+    #[must_use]
+    pub const fn widens_types(self) -> bool {
+        match self {
+            Self::AddNewColumnsWithTypeWidening => true,
+            Self::AddNewColumns | Self::Rescue | Self::FailOnNewColumns | Self::None => false,
+        }
+    }
 }
 
 /// Which files are read, and what becomes of them.

@@ -29,6 +29,7 @@ use crate::lake::Lake;
 use crate::ledger::{FileEntry, LedgerColumn, file_entries, held};
 use crate::storage::Storage;
 use crate::table::Table;
+use crate::widening::Growth;
 
 /// Files that are looked at to infer columns.
 const SAMPLE_FILES: usize = 3;
@@ -177,6 +178,7 @@ impl FlowRun<'_> {
             keys: Vec::new(),
             configuration: BTreeMap::new(),
             comment: None,
+            growth: Growth::Columns,
         };
         let quarantine = pinned.quarantine.as_ref();
         let plan = self.side_plan(&name, &main, quarantine)?;

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::prelude::SessionContext;
-use headwater_core::model::{Evolution, Expectation, ReadOptions, Violation};
+use headwater_core::model::{Expectation, ReadOptions, Violation};
 use headwater_core::name::DatasetName;
 use headwater_core::report::FlowReport;
 use headwater_core::watermark::next_watermark;
@@ -130,22 +130,21 @@ impl FlowRun<'_> {
         }
         let key = self.remembered_key();
         let columns = match (self.remembered_columns(main), infer_schema(sample, read)) {
-            (Some(remembered), Ok(inferred)) if read.evolution == Evolution::AddNewColumns => {
-                merged(&remembered, &inferred)
-            }
+            (Some(remembered), Ok(inferred)) if read.evolution.adds_columns() => merged(&remembered, &inferred),
             (Some(remembered), Ok(_) | Err(_)) => remembered,
             (None, inferred) => inferred?,
         };
+        let columns = if read.evolution.widens_types() { sample.widened(columns) } else { columns };
         let json = schema_to_json(&columns)?;
         Ok((with_rescued(columns, read), Some((key, json))))
     }
 
     /// Whether an error tells of columns that are to be added: the sample has them from now on.
     pub(super) fn learns(&self, error: &LakeError, read: &ReadOptions, sample: &mut Sample) -> bool {
-        let new = error.new_columns().filter(|_| read.evolution == Evolution::AddNewColumns);
+        let new = error.new_columns().filter(|_| read.evolution.adds_columns());
         let Some(columns) = new.filter(|columns| sample.learn(columns)) else { return false };
         let names: Vec<_> = columns.fields().iter().map(|field| field.name().as_str()).collect();
-        tracing::info!(flow = %self.flow.name, columns = names.join(", "), "columns are added");
+        tracing::info!(flow = %self.flow.name, columns = names.join(", "), "columns are added or widened");
         true
     }
 

@@ -20,6 +20,7 @@ use crate::align::{Misfits, align};
 use crate::error::Result;
 use crate::ingest::{BadRecord, SideContext, bad_records, misfit_rows, side_rows};
 use crate::storage::Storage;
+use crate::widening::Growth;
 use crate::write::{Files, Writer, Written, discard};
 
 /// What all partitions of a batch share.
@@ -71,6 +72,8 @@ pub(super) struct TablePlan {
     pub(super) keys: Vec<String>,
     pub(super) configuration: BTreeMap<String, String>,
     pub(super) comment: Option<String>,
+    /// How its columns grow.
+    pub(super) growth: Growth,
 }
 
 impl TablePlan {

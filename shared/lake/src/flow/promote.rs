@@ -21,6 +21,7 @@ use super::{FlowRun, progress};
 use crate::commit::{Change, CommitOutcome, RetryPolicy, SchemaChange, commit};
 use crate::error::{LakeError, Result};
 use crate::lake::Lake;
+use crate::schema_actions::columns_with_changes;
 use crate::shadow::sides_of;
 use crate::table::{CommitEntry, DataFile, Table};
 
@@ -221,9 +222,10 @@ impl Lake {
             adds.retain(|add| !present.contains(&add.path));
             let configuration = shadow.head().metadata.configuration().clone().into_iter().collect();
             let partitioned_by = shadow.partitioned_by();
+            let columns = columns_with_changes(shadow.head())?;
             schema = Some(match table {
-                Some(_) => SchemaChange::Relayout { schema: shadow.schema(), partitioned_by, configuration },
-                None => SchemaChange::Create { schema: shadow.schema(), partitioned_by, configuration, comment: None },
+                Some(_) => SchemaChange::Relayout { schema: columns, partitioned_by, configuration },
+                None => SchemaChange::Create { schema: columns, partitioned_by, configuration, comment: None },
             });
         }
         let mut txns = BTreeMap::new();

@@ -9,13 +9,15 @@ use headwater_core::provenance::{EVENT_TIME, METADATA};
 
 use super::FlowRun;
 use super::outlet::TablePlan;
-use crate::align::{joined, merged};
+use crate::align::{grown, joined, merged};
 use crate::commit::SchemaChange;
 use crate::engine::{arrow_schema, storable_schema};
 use crate::error::{LakeError, Result};
 use crate::ingest::side_schema;
 use crate::layout::keys;
 use crate::table::Table;
+use crate::widened_log::ENABLE_TYPE_WIDENING;
+use crate::widening::Growth;
 
 /// The handles of a target and its side tables, all pinned before the batch is read.
 #[derive(Debug, Clone, Default)]
@@ -79,7 +81,8 @@ impl FlowRun<'_> {
             });
         }
         let existing = kept.map(Table::schema);
-        let schema = target_schema(self.dataset, existing.as_ref(), &given)?;
+        let growth = self.growth_of(pinned.main.as_ref());
+        let schema = target_schema(self.dataset, (existing.as_ref(), growth), &given)?;
         Ok(TablePlan {
             path: self.lake.table_path(&self.flow.target)?,
             keys: keys(self.lake.pipeline(), &self.flow.target, &schema),
@@ -87,7 +90,21 @@ impl FlowRun<'_> {
             partitioned_by: self.dataset.partitioned_by.clone(),
             configuration: delta_configuration(&self.dataset.properties).into_iter().chain(remembered).collect(),
             comment: self.dataset.comment.clone(),
+            growth,
         })
+    }
+
+    /// How the columns of the target may grow: their types do where the flow's source says so, and where the table asks for it.
+    /// Those of a table that changes keep don't, since what is held against them is stored in their types; and a view, whose
+    /// rows are all replaced, needs no growth.
+    pub(super) fn growth_of(&self, main: Option<&Table>) -> Growth {
+        let is_asked_for = |value: &String| value.eq_ignore_ascii_case("true");
+        let read = self.flow.stream().and_then(|stream| stream.source.read());
+        let by_source = read.is_some_and(|read| read.evolution.widens_types());
+        let by_table = self.dataset.properties.get(ENABLE_TYPE_WIDENING).is_some_and(is_asked_for)
+            || main.and_then(|table| table.property(ENABLE_TYPE_WIDENING)).is_some_and(|value| is_asked_for(&value));
+        let adds_rows = self.flow.kind != FlowKind::Materialize && self.flow.changes.is_none();
+        Growth::of(adds_rows && (by_source || by_table))
     }
 
     /// A side table of the target.
@@ -98,7 +115,7 @@ impl FlowRun<'_> {
         table: Option<&Table>,
     ) -> Result<TablePlan> {
         let wanted = side_schema(&main.schema);
-        let schema = table.map_or_else(|| Arc::clone(&wanted), |table| merged(&table.schema(), &wanted));
+        let schema = table.map_or_else(|| Arc::clone(&wanted), |table| grown(&table.schema(), &wanted, main.growth));
         Ok(TablePlan {
             path: self.lake.table_path(side)?,
             keys: Vec::new(),
@@ -106,6 +123,7 @@ impl FlowRun<'_> {
             partitioned_by: Vec::new(),
             configuration: BTreeMap::new(),
             comment: None,
+            growth: main.growth,
         })
     }
 }
@@ -141,19 +159,31 @@ impl TablePlan {
             .filter(|(key, value)| table.property(key).as_ref() != Some(value))
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect();
-        (differs || !configuration.is_empty())
-            .then(|| SchemaChange::SetColumns { schema: Arc::clone(&self.schema), configuration })
+        if !differs && configuration.is_empty() {
+            return None;
+        }
+        let schema = Arc::clone(&self.schema);
+        Some(match self.growth {
+            Growth::Types if merged(&present, &schema) != grown(&present, &schema, Growth::Types) => {
+                SchemaChange::Widen { schema, configuration }
+            }
+            Growth::Types | Growth::Columns => SchemaChange::SetColumns { schema, configuration },
+        })
     }
 }
 
 /// The schema to write: the declared columns, or the table's with the query's new ones after them,
 /// or the query's.
-pub(super) fn target_schema(dataset: &Dataset, existing: Option<&SchemaRef>, given: &SchemaRef) -> Result<SchemaRef> {
+pub(super) fn target_schema(
+    dataset: &Dataset,
+    (existing, growth): (Option<&SchemaRef>, Growth),
+    given: &SchemaRef,
+) -> Result<SchemaRef> {
     let wanted = if dataset.columns.is_empty() { Arc::clone(given) } else { declared(dataset, given)? };
     let Some(existing) = existing else { return Ok(wanted) };
     for field in wanted.fields() {
         if let Ok(old) = existing.field_with_name(field.name())
-            && joined(old.data_type(), field.data_type()).is_none()
+            && joined(old.data_type(), field.data_type(), growth).is_none()
         {
             return Err(LakeError::SchemaMismatch {
                 table: dataset.name.to_string(),
@@ -163,7 +193,7 @@ pub(super) fn target_schema(dataset: &Dataset, existing: Option<&SchemaRef>, giv
             });
         }
     }
-    Ok(merged(existing, &wanted))
+    Ok(grown(existing, &wanted, growth))
 }
 
 /// The declared columns, then `_metadata` where the query gives it. A column of the query that isn't

@@ -28,6 +28,7 @@ mod text;
 mod unknown;
 mod unwrap;
 mod whole;
+mod wider;
 
 pub(crate) use files::damaged;
 pub use files::{FileDecoder, FoundFile, file_schema};

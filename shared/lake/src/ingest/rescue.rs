@@ -34,6 +34,9 @@ impl Decoder {
             let rows = self.with_rest(rows, column, &vec![None; records.len()])?;
             return Ok(Bulk { rows, records, good, bad: Vec::new() });
         }
+        if self.widens {
+            self.tell_wider(text, &records, record_bytes)?;
+        }
         match &self.format {
             Format::Csv(_) => self.rescue_text(text, records, record_bytes, column),
             _ => self.rescue_json(text, records, record_bytes, column),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Field, Fields, Schema, SchemaRef};
 use headwater_core::model::{FileOptions, Format};
 use object_store::{ObjectStore, ObjectStoreExt};
 
@@ -16,8 +16,10 @@ use super::folders::is_wanted;
 use super::parquet::parquet_schema;
 use super::plain::plain_schema;
 use super::ranges::{CHUNK, Ranges, Stop};
+use crate::align::{grown, position};
 use crate::engine::storable_schema;
 use crate::error::{LakeError, Result};
+use crate::widening::Growth;
 
 /// Bytes of a file of text that are looked at, as stored.
 const TEXT: u64 = 1 << 20;
@@ -58,6 +60,17 @@ impl Sample {
         let is_new = !self.columns.contains(&columns);
         self.columns.push(columns);
         is_new
+    }
+
+    /// Columns in types for what files say of theirs, and for values that were met and didn't fit: where text is read, these
+    /// alone count, since each whole number in it is inferred as a long one.
+    pub(crate) fn widened(&self, columns: SchemaRef) -> SchemaRef {
+        let grown_by = |columns: SchemaRef, more: &SchemaRef| {
+            let is_known = |field: &&Arc<Field>| position(&columns, field.name()).is_some();
+            let known: Fields = more.fields().iter().filter(is_known).cloned().collect();
+            grown(&columns, &Arc::new(Schema::new(known)), Growth::Types)
+        };
+        self.columns.iter().fold(columns, grown_by)
     }
 
     /// Adds what the folders of a file say.

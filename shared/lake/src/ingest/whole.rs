@@ -20,6 +20,7 @@ use super::rescue::with_file_path;
 use super::{BadRecord, FileDecoder, FoundFile};
 use crate::align::{fit, joined, rescued};
 use crate::error::{LakeError, Result};
+use crate::widening::Growth;
 
 /// Bytes of decoded rows that are kept until the file's end is seen.
 const KEPT: usize = 64 << 20;
@@ -117,13 +118,14 @@ impl FileDecoder {
         if !tells(&self.read) {
             return Ok(());
         }
+        let growth = Growth::of(self.read.evolution.widens_types());
         let is_folder = |name: &str| file.folders.iter().any(|(folder, _)| folder.eq_ignore_ascii_case(name));
         let is_new = |field: &&Arc<Field>| match place(&self.columns, field.name()) {
             None => !is_folder(field.name()),
             Some(at) => {
                 let known = self.columns.field(at).data_type();
-                matches!(known, DataType::Struct(_))
-                    && joined(known, field.data_type()).is_some_and(|wider| wider != *known)
+                (matches!(known, DataType::Struct(_)) || growth == Growth::Types)
+                    && joined(known, field.data_type(), growth).is_some_and(|wider| wider != *known)
             }
         };
         let new: Vec<Arc<Field>> = plain_schema(schema).fields().iter().filter(is_new).cloned().collect();

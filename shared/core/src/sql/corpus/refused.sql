@@ -56,8 +56,10 @@ CREATE STREAMING TABLE d AS SELECT * FROM STREAM read_files('x', format => 'text
 CREATE STREAMING TABLE e AS SELECT * FROM STREAM read_files('x', format => 'json', cleanSource.moveDestination => 'y');
 -- case: values that options of files don't take
 CREATE STREAMING TABLE a AS SELECT * FROM STREAM read_files('x', format => 'json', schemaEvolutionMode => 'addNewColumn', cleanSource => 'BURN', modifiedAfter => 'noon', maxBytesPerTrigger => '0', backfillInterval => '1 month');
--- case: a mode that isn't executed
-CREATE STREAMING TABLE a AS SELECT * FROM STREAM read_files('x', format => 'json', schemaEvolutionMode => 'addNewColumnsWithTypeWidening');
+-- case: columns that can't widen
+CREATE STREAMING TABLE a AS SELECT * FROM STREAM read_files('x', format => 'json', schema => 'n INT', schemaEvolutionMode => 'addNewColumnsWithTypeWidening');
+CREATE STREAMING TABLE b AS SELECT * FROM STREAM read_files('x', format => 'text', schemaEvolutionMode => 'addNewColumnsWithTypeWidening');
+CREATE STREAMING TABLE c AS SELECT * FROM STREAM read_files('x', format => 'json', envelope => 'debezium', schemaEvolutionMode => 'addNewColumnsWithTypeWidening');
 -- case: an option of files for messages
 CREATE STREAMING TABLE a AS SELECT * FROM STREAM read_events('x', format => 'json', pathGlobFilter => '*.json');
 -- case: a format of files for messages

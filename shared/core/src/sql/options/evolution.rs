@@ -6,12 +6,10 @@ use crate::model::Evolution;
 /// Auto Loader's name of the column, which it has where it is asked for rescue without a name.
 const RESCUED: &str = "_rescued_data";
 
-/// Auto Loader's mode that changes the types of columns.
-const WIDENING: &str = "addNewColumnsWithTypeWidening";
-
 /// The modes by name.
-const MODES: [(&str, Evolution); 4] = [
+const MODES: [(&str, Evolution); 5] = [
     ("addNewColumns", Evolution::AddNewColumns),
+    ("addNewColumnsWithTypeWidening", Evolution::AddNewColumnsWithTypeWidening),
     ("rescue", Evolution::Rescue),
     ("failOnNewColumns", Evolution::FailOnNewColumns),
     ("none", Evolution::None),
@@ -20,12 +18,7 @@ const MODES: [(&str, Evolution); 4] = [
 impl Options {
     pub(super) fn evolution(&mut self, name: &str, value: &str) -> Option<Evolution> {
         let mode = MODES.iter().find(|(mode, _)| mode.eq_ignore_ascii_case(value)).map(|(_, mode)| *mode);
-        if value.eq_ignore_ascii_case(WIDENING) {
-            let message = format!("`{name} => {value}` isn't executed");
-            let help =
-                "types don't widen, as few readers follow: use addNewColumns with rescuedDataColumn, or schemaHints";
-            self.fail("UNSUPPORTED_OPTION", message, help);
-        } else if mode.is_none() {
+        if mode.is_none() {
             let message = format!("`{value}` is no value of `{name}`");
             self.fail("INVALID_OPTION", message, &crate::nearest::did_you_mean(value, MODES.map(|(mode, _)| mode)));
         }
@@ -38,12 +31,19 @@ impl Options {
         let default = if is_given { Evolution::None } else { Evolution::AddNewColumns };
         self.read.evolution = self.evolution.unwrap_or(default);
         match self.read.evolution {
-            Evolution::AddNewColumns if is_given => self.fail(
+            Evolution::AddNewColumns | Evolution::AddNewColumnsWithTypeWidening if is_given => self.fail(
                 "INVALID_OPTION",
                 "columns can't be added to those that `schema` gives".into(),
                 "give schemaHints instead of schema, or leave schemaEvolutionMode out",
             ),
-            Evolution::Rescue => drop(self.read.rescued_column.get_or_insert_with(|| RESCUED.to_owned())),
+            Evolution::AddNewColumnsWithTypeWidening if self.read.envelope.is_some() => self.fail(
+                "UNSUPPORTED_OPTION",
+                "the columns of records in an envelope don't widen, since nothing is rescued from these".into(),
+                "use addNewColumns, and schemaHints with types that are wide enough",
+            ),
+            Evolution::AddNewColumnsWithTypeWidening | Evolution::Rescue => {
+                let _ = self.read.rescued_column.get_or_insert_with(|| RESCUED.to_owned());
+            }
             Evolution::AddNewColumns | Evolution::FailOnNewColumns | Evolution::None => {}
         }
         if self.read.envelope.is_some() && self.read.rescued_column.is_some() {

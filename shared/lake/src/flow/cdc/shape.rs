@@ -13,6 +13,7 @@ use crate::align::{fits, merged};
 use crate::error::{LakeError, Result};
 use crate::flow::outlet::TablePlan;
 use crate::table::Table;
+use crate::widening::Growth;
 
 /// When a change was put into the side table.
 pub(super) const RECORDED_AT: &str = "__headwater_recorded_at";
@@ -151,6 +152,7 @@ impl Shape {
             keys: self.key_names().into_iter().map(str::to_owned).collect(),
             configuration: BTreeMap::from([(KEPT.to_owned(), kept)]),
             comment: None,
+            growth: Growth::Columns,
         })
     }
 

@@ -17,6 +17,7 @@ use crate::error::LakeError;
 use crate::flow::cdc::is_left_out;
 use crate::flow::dedup::column;
 use crate::layout::has_order;
+use crate::widening::Growth;
 
 /// The columns that a table has before a flow writes to it.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +25,8 @@ pub(super) struct Before<'a> {
     pub(super) columns: &'a SchemaRef,
     /// How to have other columns, if the lake has the table; `None` if another flow makes it.
     pub(super) rebuild: Option<&'a str>,
+    /// How they grow with what the flow gives.
+    pub(super) growth: Growth,
 }
 
 /// What a flow gives and the table can't take.
@@ -50,7 +53,7 @@ pub(super) fn misfits(
     let Some(before) = before else { return found };
     for field in wanted.fields() {
         let Ok(old) = before.columns.field_with_name(field.name()) else { continue };
-        if joined(old.data_type(), field.data_type()).is_none() {
+        if joined(old.data_type(), field.data_type(), before.growth).is_none() {
             let finding = match before.rebuild {
                 Some(rebuild) => changed(dataset, (field, old), rebuild),
                 None => disagreement(flow, field, old),

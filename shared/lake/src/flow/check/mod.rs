@@ -31,6 +31,7 @@ use crate::engine::storable_schema;
 use crate::error::{LakeError, Result};
 use crate::lake::Lake;
 use crate::table::Table;
+use crate::widening::Growth;
 
 impl Lake {
     /// All type errors of the pipeline, and notes on what can't be checked. Nothing is written. The
@@ -100,7 +101,9 @@ impl<'a> Check<'a> {
         let (mut complete, mut are_typed) = (true, true);
         for flow in flows {
             let given = self.flow(dataset, flow, existing.as_ref()).await;
-            let before = columns.as_ref().map(|columns| Before { columns, rebuild: rebuild.as_deref() });
+            let run = FlowRun { lake: self.lake, flow, dataset, trigger: "check", deadline: None };
+            let growth = run.growth_of(existing.as_ref());
+            let before = columns.as_ref().map(|columns| Before { columns, rebuild: rebuild.as_deref(), growth });
             let fitted = given.and_then(|given| {
                 are_typed &= given.are_typed;
                 self.fitted(dataset, flow, &given, before)
@@ -135,7 +138,8 @@ impl<'a> Check<'a> {
         let found = misfits(dataset, flow, &given, before);
         let sound = !found.iter().any(Diagnostic::is_error);
         self.found.extend(found);
-        target_schema(dataset, before.map(|before| before.columns), &given).ok().filter(|_| sound)
+        let before = before.map_or((None, Growth::Columns), |before| (Some(before.columns), before.growth));
+        target_schema(dataset, before, &given).ok().filter(|_| sound)
     }
 
     async fn view(&mut self, dataset: &'a Dataset, query: &'a Query) {

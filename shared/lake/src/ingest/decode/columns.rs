@@ -25,6 +25,7 @@ impl Decoder {
             output: columns,
             format: read.format.clone(),
             tells: tells(read),
+            widens: read.evolution.widens_types(),
             origin: origin.map(str::to_owned),
         }
     }
@@ -107,7 +108,7 @@ impl Decoder {
 
 /// Whether fields without a column are told, rather than left out.
 pub(in crate::ingest) const fn tells(read: &ReadOptions) -> bool {
-    matches!(read.evolution, Evolution::AddNewColumns | Evolution::FailOnNewColumns)
+    read.evolution.adds_columns() || matches!(read.evolution, Evolution::FailOnNewColumns)
 }
 
 /// The columns without the one that takes what is rescued.

@@ -47,6 +47,8 @@ pub(super) struct Decoder {
     has_integers: bool,
     /// Fields that have no column are told, rather than left out.
     tells: bool,
+    /// Values that would fit a wider type of their column are told, too.
+    pub(super) widens: bool,
     /// The file that the input is, if it is one.
     pub(super) origin: Option<String>,
 }
@@ -82,7 +84,7 @@ impl Decoder {
         new_columns(records, self.output.fields()).map_or(Ok(()), |columns| Err(self.told(columns)))
     }
 
-    fn told(&self, columns: Schema) -> LakeError {
+    pub(super) fn told(&self, columns: Schema) -> LakeError {
         let origin = self.origin.clone().unwrap_or_else(|| "a message".into());
         LakeError::NewColumns { origin, columns: Arc::new(columns) }
     }
