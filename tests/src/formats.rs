@@ -23,7 +23,7 @@ fn long(value: i64) -> Vec<u8> {
     bytes
 }
 
-fn text(value: &[u8]) -> Vec<u8> {
+pub(crate) fn text(value: &[u8]) -> Vec<u8> {
     [long(value.len() as i64), value.to_vec()].concat()
 }
 
@@ -66,7 +66,7 @@ fn squeeze(codec: &str, block: &[u8]) -> Vec<u8> {
 }
 
 /// An Avro file of blocks of records.
-fn avro(schema: &str, codec: &str, blocks: &[Vec<Vec<u8>>]) -> Vec<u8> {
+pub(crate) fn avro(schema: &str, codec: &str, blocks: &[Vec<Vec<u8>>]) -> Vec<u8> {
     let mut file = b"Obj\x01".to_vec();
     file.extend([long(2), text(b"avro.schema"), text(schema.as_bytes())].concat());
     file.extend([text(b"avro.codec"), text(codec.as_bytes()), long(0), SYNC.to_vec()].concat());

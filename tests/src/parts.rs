@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
 
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use chrono::Utc;
+use deltalake::parquet::arrow::ArrowWriter;
+use deltalake::parquet::file::properties::WriterProperties;
 use futures::TryStreamExt;
 use headwater_core::name::DatasetName;
 use headwater_core::report::{Input, Outcome, Report};
@@ -16,6 +19,7 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
+use crate::formats::{self, text};
 use crate::lakes::{
     Lab, commits, contents, lake_of, pipeline, rows, tick, try_update, until_death, update, values, well,
 };
@@ -27,6 +31,12 @@ const JSON: &str = "CREATE STREAMING TABLE t (CONSTRAINT fives EXPECT (n % 5 <> 
     AS SELECT *, _metadata.row_index AS place FROM STREAM read_files('in', format => 'json');";
 const TEXT: &str = "CREATE STREAMING TABLE t AS SELECT value, _metadata.row_index AS place FROM STREAM
     read_files('in', format => 'text');";
+const PARQUET: &str = "CREATE STREAMING TABLE t (CONSTRAINT fives EXPECT (n % 5 <> 0) ON VIOLATION DROP ROW)
+    AS SELECT *, _metadata.row_index AS place FROM STREAM
+    read_files('in', format => 'parquet', schema => 'n INT, note STRING');";
+const AVRO: &str = "CREATE STREAMING TABLE t (CONSTRAINT fives EXPECT (n % 5 <> 0) ON VIOLATION DROP ROW)
+    AS SELECT *, _metadata.row_index AS place FROM STREAM
+    read_files('in', format => 'avro', schema => 'n INT, note STRING');";
 /// More operations than any part here has.
 const MANY: u64 = 60;
 
@@ -77,6 +87,33 @@ fn gzip(text: &str) -> Vec<u8> {
     packed.finish().unwrap()
 }
 
+/// Of some rows the number is none.
+fn numbered(rows: u32) -> Vec<[String; 2]> {
+    let number = |n: u32| if n.is_multiple_of(11) { format!("x{n}") } else { n.to_string() };
+    (1..=rows).map(|n| [number(n), format!("note {n}")]).collect()
+}
+
+/// Row groups of five rows.
+fn parquet(rows: u32) -> Vec<u8> {
+    let column =
+        |at: usize| -> ArrayRef { Arc::new(StringArray::from_iter_values(numbered(rows).iter().map(|row| &row[at]))) };
+    let batch = RecordBatch::try_from_iter([("n", column(0)), ("note", column(1))]).unwrap();
+    let properties = WriterProperties::builder().set_max_row_group_row_count(Some(5)).build();
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    writer.into_inner().unwrap()
+}
+
+/// Blocks of five rows.
+fn avro(rows: u32) -> Vec<u8> {
+    let schema =
+        r#"{"type":"record","name":"R","fields":[{"name":"n","type":"string"},{"name":"note","type":"string"}]}"#;
+    let record = |[n, note]: &[String; 2]| [text(n.as_bytes()), text(note.as_bytes())].concat();
+    let records: Vec<_> = numbered(rows).iter().map(record).collect();
+    let blocks: Vec<_> = records.chunks(5).map(<[Vec<u8>]>::to_vec).collect();
+    formats::avro(schema, "deflate", &blocks)
+}
+
 #[tokio::test]
 async fn a_file_in_parts_gives_what_it_gives_whole() {
     for (sql, name, body) in [
@@ -85,6 +122,8 @@ async fn a_file_in_parts_gives_what_it_gives_whole() {
         (JSON, "a.json", json(60).into_bytes()),
         (JSON, "a.json.gz", gzip(&json(60))),
         (TEXT, "a.txt", csv(60).trim_end().replace('"', "").into_bytes()),
+        (PARQUET, "a.parquet", parquet(60)),
+        (AVRO, "a.avro", avro(60)),
     ] {
         let whole = Lab::new();
         whole.arrive(name, &body);
@@ -131,7 +170,12 @@ fn files_of(report: &Report) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_befalls_a_part_each_row_is_in_one_place_once() {
-    for (sql, name, body) in [(CSV, "a.csv", csv(40).into_bytes()), (JSON, "a.json.gz", gzip(&json(40)))] {
+    for (sql, name, body) in [
+        (CSV, "a.csv", csv(40).into_bytes()),
+        (JSON, "a.json.gz", gzip(&json(40))),
+        (PARQUET, "a.parquet", parquet(40)),
+        (AVRO, "a.avro", avro(40)),
+    ] {
         let lab = Lab::new();
         lab.arrive(name, &body);
         well(one_batch(&cut(&lab, sql, 100)).await);
@@ -231,6 +275,23 @@ async fn a_compressed_file_that_breaks_off_gives_what_could_be_read() {
     let reasons = values(&lake, "t__quarantine", "_headwater.reasons").await;
     assert_eq!(reasons.iter().filter(|reason| reason.contains("can't be read to its end")).count(), 1, "{reasons:?}");
     assert_eq!(commits(&update(&cut(&lab, JSON, 5000)).await), 0);
+}
+
+#[tokio::test]
+async fn a_file_of_columns_that_is_damaged_in_the_midst_gives_what_comes_before() {
+    for (sql, name, mut body) in [(PARQUET, "a.parquet", parquet(60)), (AVRO, "a.avro", avro(60))] {
+        let middle = body.len() / 3;
+        body[middle..middle + 40].fill(0xff);
+        let lab = Lab::new();
+        lab.arrive(name, &body);
+        let lake = cut(&lab, sql, 150);
+        update(&lake).await;
+        let found = values(&lake, "t", "n").await.len();
+        assert!((4..40).contains(&found), "{name}: {found}");
+        let positions = values(&lake, "t__quarantine", "_headwater.position").await;
+        assert_eq!(positions.iter().filter(|position| position.ends_with(name)).count(), 1, "{name}: {positions:?}");
+        assert_eq!(commits(&update(&cut(&lab, sql, 150)).await), 0);
+    }
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Lands a large file in parts: each is a batch of its own, cut between two records.
+//! Lands a large file in parts: each is a batch of its own, cut between two records, row groups or blocks.
 //!
 //! How far a file was landed is a `txn` of the commit that holds the rows up to there. A part is known by the byte that it begins at, and
 //! its rows in side tables name that byte. A side table that is further than its target tells that an attempt died between the two
@@ -58,8 +58,12 @@ impl FlowRun<'_> {
         match marked {
             Marked::UpTo(_) | Marked::Replaced(_) => true,
             Marked::Nothing | Marked::Done => {
-                let is_text = matches!(read.format, Format::Json | Format::Csv(_) | Format::Text);
-                is_text && is_cut(file.size, file.access(), self.part_limit()) && !self.feeds_snapshots()
+                let (has_places, access) = match read.format {
+                    Format::Json | Format::Csv(_) | Format::Text => (true, file.access()),
+                    Format::Parquet | Format::Avro => (true, Access::Random),
+                    Format::JsonDocument | Format::Raw | Format::BinaryFile => (false, Access::Random),
+                };
+                has_places && is_cut(file.size, access, self.part_limit()) && !self.feeds_snapshots()
             }
         }
     }

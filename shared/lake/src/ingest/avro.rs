@@ -31,6 +31,8 @@ pub(super) struct AvroFile {
     codec: Option<CompressionCodec>,
     sync: [u8; 16],
     ratio: u64,
+    /// Bytes of blocks that are decoded together, about.
+    chunk: usize,
     is_done: bool,
 }
 
@@ -55,7 +57,20 @@ impl AvroFile {
         keep_uuids_as_text(&mut schema);
         let sync = info.sync();
         let header = header(&schema.to_string(), sync);
-        Ok(Self { ranges, input, header, codec, sync, ratio, is_done: false })
+        Ok(Self { ranges, input, header, codec, sync, ratio, chunk: CHUNK, is_done: false })
+    }
+
+    /// From the block on that begins at a byte, fewer of them at a time.
+    pub(super) fn starting_at(mut self, byte: u64, chunk: usize) -> Self {
+        if byte > 0 {
+            self.input = self.input.starting_at(byte);
+        }
+        Self { chunk: chunk.min(CHUNK), ..self }
+    }
+
+    /// Where the next block begins.
+    pub(super) fn place(&self) -> u64 {
+        self.input.place()
     }
 
     /// The columns.
@@ -70,7 +85,7 @@ impl AvroFile {
     /// The next blocks together, decompressed, and how many rows they say they hold.
     fn blocks(&mut self) -> Result<(usize, Vec<u8>), Stop> {
         let (mut rows, mut bytes) = (0, Vec::new());
-        while bytes.len() < CHUNK && rows < EMPTY_ROWS {
+        while bytes.len() < self.chunk && rows < EMPTY_ROWS {
             let block = self.block().map_err(|error| self.ranges.stop(format!("the Avro file is damaged: {error}")))?;
             let Some(block) = block else {
                 self.is_done = true;

@@ -72,8 +72,8 @@ impl FileDecoder {
         self.decode_part(&Ranges::new(Arc::clone(&self.store), file), None, emit).map(drop)
     }
 
-    /// The same for a part of a text, or for the whole file; how far it came, unless the consumer had enough before. A
-    /// compressed text of which parts are read isn't checked to its end: what can't be decompressed is one bad record after what could.
+    /// The same for a part of a file, or for the whole; how far it came, unless the consumer had enough before. A file of which
+    /// parts are read isn't checked to its end: what can't be decompressed or decoded is one bad record after what could.
     pub(crate) fn decode_part(
         &self,
         ranges: &Ranges,
@@ -114,11 +114,12 @@ impl FileDecoder {
         part: Option<&TextPart>,
         emit: &mut impl FnMut(RecordBatch, Vec<BadRecord>) -> bool,
     ) -> Result<Option<Reached>> {
-        match self.read.format {
-            Format::Parquet | Format::Avro | Format::BinaryFile => {
+        match (&self.read.format, part) {
+            (Format::Parquet | Format::Avro, Some(part)) => self.columnar_part(ranges, part, emit),
+            (Format::Parquet | Format::Avro | Format::BinaryFile, _) => {
                 self.whole(ranges, emit).map(|()| Some(Reached::end_of(ranges.file())))
             }
-            Format::Json | Format::JsonDocument | Format::Csv(_) | Format::Text | Format::Raw => {
+            (Format::Json | Format::JsonDocument | Format::Csv(_) | Format::Text | Format::Raw, _) => {
                 self.text(ranges, part, emit)
             }
         }

@@ -5,10 +5,12 @@
 //! quarantine with the reason and the position, and the others are decoded as if they weren't there.
 //!
 //! A file of columns (Parquet, Avro) has no records that could be told from damage around them: it is
-//! decoded whole or is one bad record, while rows whose values don't fit go to quarantine one by one.
+//! decoded whole or is one bad record, while rows whose values don't fit go to quarantine one by one. Of one that is landed in
+//! parts, what comes before the damage counts.
 
 mod avro;
 mod captured;
+mod columnar;
 mod compression;
 mod decode;
 mod files;

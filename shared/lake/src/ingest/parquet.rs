@@ -1,5 +1,6 @@
 //! Parquet files to record batches.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -34,6 +35,8 @@ pub(super) struct ParquetFile {
     ranges: Ranges,
     runtime: tokio::runtime::Handle,
     stream: ParquetRecordBatchStream<ParquetRanges>,
+    /// Bytes up to the ends of row groups, by the rows up to there.
+    ends: BTreeMap<u64, u64>,
 }
 
 /// The columns of a file.
@@ -47,16 +50,18 @@ pub(super) async fn parquet_schema(ranges: &Ranges, size: u64) -> Result<SchemaR
 }
 
 impl ParquetFile {
-    /// Reads the footer. Of the columns only those are read that `wants` says.
+    /// Reads the footer. Of the columns only those are read that `wants` says, and no row group that ends within the rows that
+    /// are left out.
     ///
     /// # Errors
     /// `Damaged` when it is no Parquet file, or one that can't be read in bounded memory.
     pub(super) fn open(
         ranges: Ranges,
-        (size, ratio): (u64, u64),
+        (ratio, rows_left_out): (u64, u64),
         runtime: tokio::runtime::Handle,
         wants: impl Fn(&Schema) -> Result<Vec<usize>, Stop>,
     ) -> Result<Self, Stop> {
+        let size = ranges.file().size;
         let reader = ParquetRanges { ranges: ranges.clone(), size };
         let builder = runtime.block_on(ParquetRecordBatchStreamBuilder::new(reader));
         let builder = builder.map_err(|error| stop(&ranges, &error))?;
@@ -64,9 +69,17 @@ impl ParquetFile {
             return Err(Stop::Damaged(fault));
         }
         let mask = ProjectionMask::roots(builder.parquet_schema(), wants(builder.schema())?);
-        let stream = builder.with_projection(mask).with_batch_size(ROWS).build();
+        let ends = ends(builder.metadata(), size);
+        let groups = rows_up_to(builder.metadata()).enumerate();
+        let groups = groups.filter(|(_, rows)| *rows > rows_left_out).map(|(group, _)| group).collect();
+        let stream = builder.with_projection(mask).with_row_groups(groups).with_batch_size(ROWS).build();
         let stream = stream.map_err(|error| stop(&ranges, &error))?;
-        Ok(Self { ranges, runtime, stream })
+        Ok(Self { ranges, runtime, stream, ends })
+    }
+
+    /// Bytes of the file up to so many rows, if a row group ends there: those of its groups, and after the last the whole file.
+    pub(super) fn bytes_up_to(&self, rows: u64) -> Option<u64> {
+        self.ends.get(&rows).copied()
     }
 }
 
@@ -77,6 +90,27 @@ impl Iterator for ParquetFile {
         let batch = self.runtime.block_on(self.stream.next())?;
         Some(batch.map_err(|error| stop(&self.ranges, &error)))
     }
+}
+
+/// Rows up to the end of each row group.
+fn rows_up_to(metadata: &ParquetMetaData) -> impl Iterator<Item = u64> {
+    metadata.row_groups().iter().scan(0_u64, |rows, group| {
+        *rows += u64::try_from(group.num_rows()).unwrap_or_default();
+        Some(*rows)
+    })
+}
+
+fn ends(metadata: &ParquetMetaData, size: u64) -> BTreeMap<u64, u64> {
+    let bytes = metadata.row_groups().iter().scan(0_u64, |bytes, group| {
+        *bytes = bytes.saturating_add(u64::try_from(group.compressed_size()).unwrap_or_default());
+        Some((*bytes).min(size - 1))
+    });
+    // Groups without rows end where the last one with rows does.
+    let mut ends: BTreeMap<u64, u64> = rows_up_to(metadata).zip(bytes).collect();
+    if let Some(mut last) = ends.last_entry() {
+        last.insert(size);
+    }
+    ends
 }
 
 /// What of a footer's claims makes a file not worth reading.

@@ -122,9 +122,13 @@ impl RangeReader {
     }
 
     /// From a byte on.
-    pub(super) const fn starting_at(mut self, at: u64) -> Self {
-        self.at = at;
-        self
+    pub(super) fn starting_at(self, at: u64) -> Self {
+        Self { at, buffer: Bytes::new(), ..self }
+    }
+
+    /// The next byte's place.
+    pub(super) fn place(&self) -> u64 {
+        self.at - self.buffer.len() as u64
     }
 }
 

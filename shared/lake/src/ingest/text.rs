@@ -17,12 +17,12 @@ use super::{BadRecord, FileDecoder, FoundFile};
 use crate::error::{LakeError, Result};
 use crate::lake::Lake;
 
-/// Which part of a text is read.
+/// Which part of a text, or of a file of columns, is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TextPart {
     /// Where it begins.
     pub(crate) from: Position,
-    /// It ends after the record that brings it to so many bytes.
+    /// It ends after the record, row group or block that brings it to so many bytes.
     pub(crate) bytes: u64,
     /// It doesn't end before this byte of the file.
     pub(crate) at_least: u64,
@@ -47,14 +47,14 @@ impl Reached {
 }
 
 impl TextPart {
-    /// Whether what was read up to a place between two records is enough.
-    fn is_enough(&self, at: Position) -> bool {
+    /// Whether what was read up to a place where it may end is enough.
+    pub(super) fn is_enough(&self, at: Position) -> bool {
         let has_bytes = at.bytes.saturating_sub(self.from.bytes) >= self.bytes;
         let is_late = self.until.is_some_and(|until| Lake::now() >= until);
         at.bytes > self.from.bytes && at.bytes >= self.at_least && (has_bytes || is_late)
     }
 
-    fn chunk(&self) -> usize {
+    pub(super) fn chunk(&self) -> usize {
         usize::try_from(self.bytes).unwrap_or(CHUNK).clamp(1, CHUNK)
     }
 }

@@ -1,4 +1,5 @@
-//! Files that are read whole or not at all: Parquet, Avro, and files whose bytes are the row.
+//! Files that are read whole or not at all: Parquet and Avro that aren't landed in parts (`columnar`), and files whose bytes
+//! are the row.
 //!
 //! Such a file is decoded to its end before any row is handed out. What fits in memory is kept meanwhile; a larger
 //! file is decoded twice.
@@ -9,11 +10,10 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BinaryArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use headwater_core::model::Format;
+use headwater_core::parts::Position;
 
-use super::avro::AvroFile;
 use super::decode::{tells, without_rescued};
 use super::files::{damaged, file_schema, origin, with_metadata};
-use super::parquet::ParquetFile;
 use super::plain::{plain_rows, plain_schema};
 use super::ranges::{Ranges, Stop};
 use super::rescue::with_file_path;
@@ -26,7 +26,7 @@ use crate::widening::Growth;
 const KEPT: usize = 64 << 20;
 
 type Batches = Box<dyn Iterator<Item = std::result::Result<RecordBatch, Stop>>>;
-type Piece = (RecordBatch, Vec<BadRecord>);
+pub(super) type Piece = (RecordBatch, Vec<BadRecord>);
 
 /// The columns of a file whose bytes are the row.
 pub(super) fn binary_file_schema() -> SchemaRef {
@@ -90,31 +90,14 @@ impl FileDecoder {
     }
 
     fn batches(&self, ranges: Ranges) -> std::result::Result<Batches, Stop> {
-        let file = &ranges.file().clone();
-        let (runtime, ratio) = (self.runtime.clone(), self.limits.ratio);
         Ok(match self.read.format {
-            Format::Avro => {
-                let avro = AvroFile::open(ranges, runtime, ratio)?;
-                self.tell_new(file, avro.schema()?.as_ref())?;
-                Box::new(avro)
-            }
-            Format::Parquet => {
-                let wants = |schema: &Schema| {
-                    self.tell_new(file, schema)?;
-                    if self.read.rescued_column.is_some() {
-                        return Ok((0..schema.fields().len()).collect());
-                    }
-                    let wanted = self.columns.fields().iter().filter_map(|field| place(schema, field.name()));
-                    Ok(wanted.collect())
-                };
-                Box::new(ParquetFile::open(ranges, (file.size, ratio), runtime, wants)?)
-            }
-            _ => Box::new(std::iter::once(self.binary_file(file, &ranges))),
+            Format::Avro | Format::Parquet => Box::new(self.columnar(ranges, Position::default(), usize::MAX)?),
+            _ => Box::new(std::iter::once(self.binary_file(ranges.file(), &ranges))),
         })
     }
 
     /// An error if the file has columns that aren't known, or fields of such, where they are to be told.
-    fn tell_new(&self, file: &FoundFile, schema: &Schema) -> std::result::Result<(), Stop> {
+    pub(super) fn tell_new(&self, file: &FoundFile, schema: &Schema) -> std::result::Result<(), Stop> {
         if !tells(&self.read) {
             return Ok(());
         }
@@ -157,7 +140,7 @@ impl FileDecoder {
     }
 
     /// Rows in the columns wanted; those of which a value doesn't fit are bad records, as JSON.
-    fn piece(&self, file: &FoundFile, rows: &RecordBatch, first: usize) -> std::result::Result<Piece, Stop> {
+    pub(super) fn piece(&self, file: &FoundFile, rows: &RecordBatch, first: usize) -> std::result::Result<Piece, Stop> {
         let damaged = |error: arrow::error::ArrowError| Stop::Damaged(error.to_string());
         let columns = without_rescued(&self.columns, &self.read);
         let rows = plain_rows(&named(rows, &columns).map_err(damaged)?).map_err(damaged)?;
@@ -185,7 +168,7 @@ impl FileDecoder {
 }
 
 /// Where a column stands in a file: by its name, or else by its name in another case.
-fn place(schema: &Schema, name: &str) -> Option<usize> {
+pub(super) fn place(schema: &Schema, name: &str) -> Option<usize> {
     let fields = schema.fields();
     let exact = fields.iter().position(|field| field.name() == name);
     exact.or_else(|| fields.iter().position(|field| field.name().eq_ignore_ascii_case(name)))
@@ -208,7 +191,7 @@ fn named(rows: &RecordBatch, wanted: &SchemaRef) -> std::result::Result<RecordBa
 }
 
 /// What decoders of binary formats do, which may panic over a file that was made to deceive them.
-fn guarded<T>(work: impl FnOnce() -> std::result::Result<T, Stop>) -> std::result::Result<T, Stop> {
+pub(super) fn guarded<T>(work: impl FnOnce() -> std::result::Result<T, Stop>) -> std::result::Result<T, Stop> {
     catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|_| Err(Stop::Damaged("the file is damaged: its decoder gave up".into())))
 }
