@@ -51,6 +51,8 @@ def test_the_checkpoint_alone_is_enough_to_read_what_came_before_it(empty):
     log = empty.folder / "lake/bronze/t/_delta_log"
     version = json.loads((log / "_last_checkpoint").read_text())["version"]
     assert version >= 44
+    told = json.loads((log / f"{version:020}.crc").read_text())
+    assert told["numFiles"] == len(DeltaTable(str(log.parent), version=version).file_uris())
     for entry in log.glob("*.json"):
         if int(entry.stem) < version:
             entry.unlink()

@@ -78,11 +78,15 @@ impl Scene {
             let name = location.filename().unwrap_or_default();
             if !before.contains(&location) || name.ends_with(".checkpoint.parquet") {
                 files.push((location, Told::Always));
-            } else if name == "_last_checkpoint" || name == "00000000000000000003.json" {
+            } else if name == "_last_checkpoint" || name == "00000000000000000003.json" || name.ends_with(".crc") {
                 files.push((location, Told::NotNeeded));
             }
         }
-        assert_eq!(files.len(), 5, "a data file, its commit, a checkpoint, its hint, an old commit: {files:?}");
+        assert_eq!(
+            files.len(),
+            6,
+            "a data file, its commit, a checkpoint, its hint and checksum, an old commit: {files:?}"
+        );
         let base = lab.store.fork();
         for function in [FunctionKind::Silver, FunctionKind::Gold] {
             well(tick(&lab.lake(SQL), function).await);
@@ -105,6 +109,12 @@ impl Scene {
     async fn with(&mut self, location: &Path, bytes: Option<Vec<u8>>) -> Vec<Report> {
         self.lab.store = self.base.fork();
         put(&self.lab.store, location, bytes).await;
+        if location.as_ref().ends_with(".checkpoint.parquet") {
+            // Without its checksum it is read by whoever opens the table.
+            for (checksum, _) in self.files.iter().filter(|(path, _)| path.as_ref().ends_with(".crc")) {
+                put(&self.lab.store, checksum, None).await;
+            }
+        }
         let mut reports = Vec::new();
         for function in [FunctionKind::Silver, FunctionKind::Gold] {
             let lake = self.lab.lake(SQL);

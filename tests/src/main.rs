@@ -7,6 +7,7 @@ mod changed_columns;
 mod changes;
 mod check;
 mod checkpoints;
+mod checksums;
 mod clustering;
 mod commit;
 mod compaction;

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type};
 use futures::{StreamExt, TryStreamExt};
@@ -43,6 +43,17 @@ impl Table {
             found.extend(entry.txns.into_iter().filter(|(app_id, _)| app_id.starts_with(prefix)));
         }
         Ok(found)
+    }
+
+    /// All `txn`s of the checkpoint of a version that is in one file.
+    ///
+    /// # Errors
+    /// `Unavailable` when it can't be read.
+    pub(crate) async fn transactions_in_checkpoint(&self, version: u64) -> Result<Vec<(String, i64)>> {
+        let path = format!("{}/_delta_log/{version:0DIGITS$}{CHECKPOINT}parquet", self.path());
+        let location = self.storage().location(&path);
+        let found = self.storage().object_store().head(&location).await;
+        self.of_parquet(&found.map_err(|source| self.unreadable(&location, source))?).await
     }
 
     /// The files of the last checkpoint up to the pinned version that is all there; none if there is none.
@@ -118,12 +129,14 @@ fn part_of(file: &ObjectMeta) -> Option<usize> {
 }
 
 fn transactions_of(batch: &RecordBatch) -> Result<Vec<(String, i64)>> {
-    let (Some(ids), Some(versions)) = (leaf(batch, "txn.appId"), leaf(batch, "txn.version")) else {
+    let rows = batch.column_by_name("txn").and_then(|column| column.as_struct_opt());
+    let (Some(rows), Some(ids), Some(versions)) = (rows, leaf(batch, "txn.appId"), leaf(batch, "txn.version")) else {
         return Ok(Vec::new());
     };
     let ids = cast(&ids, &DataType::Utf8).map_err(LakeError::arrow)?;
     let versions = versions.as_primitive_opt::<Int64Type>().cloned();
     let versions = versions.ok_or_else(|| LakeError::Internal { message: "versions of txns aren't numbers".into() })?;
-    let both = ids.as_string::<i32>().iter().zip(&versions);
-    Ok(both.filter_map(|(id, version)| Some((id?.to_owned(), version?))).collect())
+    // Rows of other actions have no null in columns that each `txn` has.
+    let found = ids.as_string::<i32>().iter().zip(&versions).enumerate().filter(|(row, _)| rows.is_valid(*row));
+    Ok(found.filter_map(|(_, (id, version))| Some((id?.to_owned(), version?))).collect())
 }

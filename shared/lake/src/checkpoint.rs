@@ -13,6 +13,7 @@ use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::arrow::async_reader::ParquetObjectReader;
 use serde_json::json;
 
+use crate::checksum::write_checksum;
 use crate::error::{LakeError, Result};
 use crate::lake::Lake;
 use crate::protocol::may_clean_log;
@@ -32,12 +33,16 @@ impl Lake {
     pub(crate) async fn checkpoint(&self, dataset: &DatasetName, trigger: &Trigger) -> Result<Option<FlowReport>> {
         let Some(table) = self.table(dataset).await? else { return Ok(None) };
         let interval = table.property(INTERVAL).and_then(|commits| commits.parse().ok());
-        if !self.tail(&table).await?.is_too_long(interval) {
+        let last = self.last_checkpoint(&table).await?;
+        if !self.tail(&table, last).await?.is_too_long(interval) {
             return Ok(None);
         }
         let url = self.storage().table_url(table.path());
         create_checkpoint(table.delta().await?, None).await.map_err(|source| LakeError::delta(&url, source))?;
         self.point_to_checkpoint(&table).await?;
+        if let Err(error) = write_checksum(&table, last.map(|(version, _)| version)).await {
+            tracing::warn!(%error, "a checkpoint has no checksum, so that opening the table takes longer");
+        }
         self.clean_log(&table).await?;
         let mut report = FlowReport::new(FlowName::new("checkpoint"), dataset.clone(), trigger.cause.word());
         report.outcome = Outcome::Committed { version: table.version() };
@@ -80,10 +85,9 @@ impl Lake {
         Ok(())
     }
 
-    /// What of the log comes after the last checkpoint.
-    async fn tail(&self, table: &Table) -> Result<Tail> {
+    /// What of the log comes after the last checkpoint, which has this version and so many bytes.
+    async fn tail(&self, table: &Table, last: Option<(u64, u64)>) -> Result<Tail> {
         let (log, storage) = (format!("{}/_delta_log", table.path()), self.storage());
-        let last = self.last_checkpoint(table).await?;
         let commits = table.version().saturating_sub(last.map_or(0, |(version, _)| version));
         let mut tail = Tail { commits, bytes: 0, checkpoint: last.map_or(0, |(_, bytes)| bytes) };
         if commits == 0 && last.is_some() {

@@ -6,6 +6,7 @@
 mod align;
 mod all_transactions;
 mod checkpoint;
+mod checksum;
 mod clouds;
 pub mod commit;
 pub mod compact;

@@ -314,7 +314,7 @@ impl Table {
         self.storage.table_url(&self.path)
     }
 
-    fn error(&self, source: DeltaTableError) -> LakeError {
+    pub(crate) fn error(&self, source: DeltaTableError) -> LakeError {
         LakeError::delta(&self.url(), source)
     }
 }
