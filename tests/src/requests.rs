@@ -8,10 +8,12 @@ use headwater_core::name::DatasetName;
 use headwater_core::report::{Outcome, Report};
 use headwater_core::trigger::{Cause, Message};
 use headwater_lake::lake::Lake;
+use headwater_lake::storage::Storage;
 use headwater_runtime::local::FunctionKind;
 use headwater_testkit::fault_store::{Counts, FaultStore};
-use object_store::ObjectStore;
 use object_store::memory::InMemory;
+use object_store::path::Path as Location;
+use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 
@@ -160,4 +162,19 @@ async fn a_batch_of_silver_asks_for_its_tables_once() {
         last = asked;
     }
     assert_eq!(last, MOVED);
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_is_written_again_under_its_name_is_read_anew() {
+    let store =
+        Storage::with_store("memory:///".parse().unwrap(), Arc::new(InMemory::new())).remembering().object_store();
+    let location = Location::from("bronze/orders/_delta_log/00000000000000000020.checkpoint.parquet");
+    for text in ["the old rows, old", "the new rows, new"] {
+        let end = text.len() as u64;
+        store.put(&location, text.into()).await.unwrap();
+        // As whoever opens a Parquet file does: its last eight bytes first.
+        let last = store.get_range(&location, end - 8..end).await.unwrap();
+        let first = store.get_range(&location, 0..8).await.unwrap();
+        assert_eq!((&first[..], &last[..]), (&text.as_bytes()[..8], &text.as_bytes()[text.len() - 8..]));
+    }
 }
