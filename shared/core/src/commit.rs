@@ -170,6 +170,12 @@ pub fn entry_version(name: &str) -> Option<u64> {
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 
+/// The name of the file of a `_delta_log` that commits a version: what [`entry_version`] reads.
+#[must_use]
+pub fn entry_name(version: u64) -> String {
+    format!("{version:0ENTRY_DIGITS$}.json")
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -5,8 +5,9 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use headwater_core::commit::entry_version;
+use headwater_core::commit::{entry_name, entry_version};
 use headwater_core::name::DatasetName;
+use serde_json::Value;
 
 use super::WatchedTable;
 use crate::error::{AtPath, Result};
@@ -25,8 +26,8 @@ impl CommitLog {
     pub fn changed(&mut self, tables: &[WatchedTable]) -> Result<Vec<DatasetName>> {
         let mut changed = Vec::new();
         for table in tables {
-            let latest = latest_version(&table.folder.join("_delta_log"))?;
             let before = self.seen.get(&table.dataset).copied();
+            let latest = latest_version(&table.folder.join("_delta_log"), before)?;
             if latest != before {
                 changed.push(table.dataset.clone());
             }
@@ -39,8 +40,34 @@ impl CommitLog {
     }
 }
 
-/// The largest version in a log; `None` if there is no table yet.
-fn latest_version(log: &Path) -> Result<Option<u64>> {
+/// The last version of a log; `None` if there is no table yet.
+///
+/// Entries follow each other, so that the names after one that is there are tried, and not all read: they may be many.
+fn latest_version(log: &Path, seen: Option<u64>) -> Result<Option<u64>> {
+    let Some(mut latest) = seen.max(last_checkpoint(log)) else { return listed(log) };
+    // It may be another table of that name by now, or so far on that this entry was cleaned up.
+    if !is_there(log, latest)? {
+        return listed(log);
+    }
+    while is_there(log, latest + 1)? {
+        latest += 1;
+    }
+    Ok(Some(latest))
+}
+
+fn is_there(log: &Path, version: u64) -> Result<bool> {
+    let entry = log.join(entry_name(version));
+    fs::exists(&entry).at("look for", &entry)
+}
+
+/// The version of the last checkpoint, if the log tells: <https://github.com/delta-io/delta/blob/master/PROTOCOL.md#last-checkpoint-file>.
+fn last_checkpoint(log: &Path) -> Option<u64> {
+    let told: Value = serde_json::from_slice(&fs::read(log.join("_last_checkpoint")).ok()?).ok()?;
+    told.get("version")?.as_u64()
+}
+
+/// The largest version in a log, by all names; `None` if there is no table yet.
+fn listed(log: &Path) -> Result<Option<u64>> {
     let entries = match fs::read_dir(log) {
         Ok(entries) => entries,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

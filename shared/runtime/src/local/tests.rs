@@ -268,6 +268,42 @@ fn only_commits_count_as_versions() {
         fs::write(tables[0].folder.join("_delta_log").join(name), "").unwrap();
     }
     assert_eq!(log.changed(&tables).unwrap(), []);
-    commit(&tables[0].folder, 10);
+    commit(&tables[0].folder, 1);
     assert_eq!(log.changed(&tables).unwrap().len(), 1);
+}
+
+/// How often a log is seen to have changed that has these entries, and this hint, at each of several looks.
+fn changes(looks: &[(&[u64], &str)]) -> Vec<bool> {
+    let folder = tempfile::tempdir().unwrap();
+    let tables = [WatchedTable { dataset: DatasetName::new("t"), folder: folder.path().join("t") }];
+    let mut log = CommitLog::default();
+    let mut look = |(versions, hint): &(&[u64], &str)| {
+        let entries = tables[0].folder.join("_delta_log");
+        if entries.exists() {
+            fs::remove_dir_all(&entries).unwrap();
+        }
+        versions.iter().for_each(|version| commit(&tables[0].folder, *version));
+        if !hint.is_empty() {
+            fs::write(entries.join("_last_checkpoint"), hint).unwrap();
+        }
+        !log.changed(&tables).unwrap().is_empty()
+    };
+    looks.iter().map(&mut look).collect()
+}
+
+#[test]
+fn a_log_is_not_listed_again() {
+    // Nobody leaves out an entry: only a listing would find the last one.
+    assert_eq!(changes(&[(&[0, 1], ""), (&[0, 1, 3], ""), (&[0, 1, 2, 3], "")]), [true, false, true]);
+    let hint = r#"{"version": 4, "size": 9}"#;
+    assert_eq!(changes(&[(&[4, 5, 7], hint), (&[4, 5], hint), (&[4, 5, 6], hint)]), [true, false, true]);
+}
+
+#[test]
+fn what_a_log_has_become_meanwhile_is_seen() {
+    let hint = r#"{"version": 40}"#;
+    assert_eq!(changes(&[(&[0, 1], ""), (&[40, 41], hint), (&[40, 41], hint)]), [true, true, false], "cleaned up");
+    assert_eq!(changes(&[(&[0, 1], ""), (&[40, 41], ""), (&[40, 41, 42], "{")]), [true, true, true], "without a hint");
+    assert_eq!(changes(&[(&[0, 1, 2], ""), (&[0], ""), (&[], ""), (&[0], "")]), [true; 4], "made anew");
+    assert_eq!(changes(&[(&[0, 1], hint), (&[0, 1, 2], hint)]), [true, true], "a hint of another table");
 }
