@@ -32,6 +32,7 @@ mod lakes;
 mod landing;
 mod language;
 mod local_host;
+mod local_logs;
 mod logs;
 mod parts;
 mod poison;

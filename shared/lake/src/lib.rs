@@ -21,6 +21,7 @@ pub mod flow;
 mod groups;
 pub mod ingest;
 mod join;
+mod known_names;
 pub mod lake;
 pub mod landing_progress;
 pub mod layout;

@@ -1,7 +1,7 @@
 //! The local disk, with listings of logs that cost what is new.
 //!
 //! A folder's names can only be read one by one. Of a log only those after the last checkpoint are asked for, so that the
-//! others, which may be many, are passed over before they are made paths.
+//! others, which may be many, are passed over before they are made paths, and not read again for a while.
 
 use std::fmt;
 use std::ops::Range;
@@ -20,6 +20,8 @@ use object_store::{
 };
 use tokio::runtime::Handle;
 
+use crate::known_names::{Known, KnownNames};
+
 /// More names than this are left to a listing of everything.
 const FEW: usize = 256;
 
@@ -30,23 +32,36 @@ const AT_ONCE: usize = 8;
 #[derive(Debug)]
 pub(crate) struct LocalLogs {
     inner: Arc<LocalFileSystem>,
+    known: Arc<KnownNames>,
 }
 
 impl LocalLogs {
     pub(crate) fn new(inner: LocalFileSystem) -> Self {
-        Self { inner: Arc::new(inner) }
+        Self { inner: Arc::new(inner), known: Arc::default() }
     }
 }
 
 /// The files of a log whose names come after this one; `None` if they are many, or not all plain files.
-async fn newest(disk: &LocalFileSystem, log: &Path, after: String) -> Option<Vec<Path>> {
+async fn newest(disk: &LocalFileSystem, known: Arc<KnownNames>, log: &Path, after: String) -> Option<Vec<Path>> {
     let folder = disk.path_to_filesystem(log).ok()?;
-    let read = move || names_after(&folder, &after);
+    let read = move || known_or_read(&known, &folder, &after);
     let names = match Handle::try_current() {
         Ok(runtime) => runtime.spawn_blocking(read).await.ok()?,
         Err(_) => read(),
     };
     Some(names.ok()??.into_iter().map(|name| log.clone().join(name)).collect())
+}
+
+fn known_or_read(known: &KnownNames, folder: &FilePath, after: &str) -> std::io::Result<Option<Vec<String>>> {
+    if let Some(names) = known.find(folder, after) {
+        return Ok(Some(names));
+    }
+    let look = Known::begin(folder, after);
+    let names = names_after(folder, after)?;
+    if let Some(names) = &names {
+        known.keep(look, names);
+    }
+    Ok(names)
 }
 
 fn names_after(folder: &FilePath, after: &str) -> std::io::Result<Option<Vec<String>>> {
@@ -84,9 +99,9 @@ impl fmt::Display for LocalLogs {
 impl ObjectStore for LocalLogs {
     fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
         let Some((log, name)) = in_log(prefix, offset) else { return self.inner.list_with_offset(prefix, offset) };
-        let (disk, offset) = (Arc::clone(&self.inner), offset.clone());
+        let (disk, known, offset) = (Arc::clone(&self.inner), Arc::clone(&self.known), offset.clone());
         let listed = async move {
-            let Some(paths) = newest(&disk, &log, name).await else {
+            let Some(paths) = newest(&disk, known, &log, name).await else {
                 return disk.list_with_offset(Some(&log), &offset);
             };
             let look = move |path: Path| {
