@@ -5,10 +5,10 @@ many files there are; and what looks for keys among all of them: a batch that is
     HEADWATER_BIN=target/debug/headwater python3 benches/age.py --old 2000:5000 --rounds 3
 
 Both are a bronze table of messages and a silver one that is deduplicated by key, made by one real update each. Then their logs are grown by
-hand: so many commits and live files, all with statistics of their own, and a checkpoint a few commits before the end, as `headwater compact`
-leaves it. The data files are hard links of the first one, since what lies behind statistics that rule it out isn't read, and large enough for the
-target size, so that none is compacted. What is timed is the process, from its start to its exit, and what it took of the processors; the two take
-turns, and medians are told. With `--after-compact`, one compaction runs before.
+hand: so many commits and live files, all with statistics of their own, and a checkpoint with its checksum a few commits before the end, as
+`headwater compact` leaves them. The data files are hard links of the first one, since what lies behind statistics that rule it out isn't read, and
+large enough for the target size, so that none is compacted. What is timed is the process, from its start to its exit, and what it took of the
+processors; the two take turns, and medians are told. With `--after-compact`, one compaction runs before.
 
 Needs deltalake, which also reads the tables afterwards and counts their files.
 """
@@ -75,7 +75,8 @@ def grow(table, commits, files):
     """Log entries after the first one, as if the same had come again and again until now."""
     log = table / "_delta_log"
     first = [json.loads(line) for line in (log / f"{0:020}.json").read_text().splitlines()]
-    info, add, txn = (next((action[kind] for action in first if kind in action), None) for kind in ("commitInfo", "add", "txn"))
+    kinds = ("commitInfo", "metaData", "protocol", "add", "txn")
+    info, metadata, protocol, add, txn = (next((action[kind] for action in first if kind in action), None) for kind in kinds)
     data, start, written = table / add["path"], int(time.time() * 1000) - commits * EVERY - 86_400_000, 1
     size, rows = add["size"], json.loads(add["stats"])["numRecords"]
     for version in range(1, commits):
@@ -90,12 +91,15 @@ def grow(table, commits, files):
             path = f"part-{number:08}.zstd.parquet"
             os.link(data, table / path)
             actions.append({"add": {**add, "path": path, "modificationTime": now, "stats": stats(add["stats"], number, now)}})
-        if txn:
-            actions.append({"txn": {**txn, "version": version, "lastUpdated": now}})
+        txns = [{**txn, "version": version, "lastUpdated": now}] if txn else []
+        actions.extend({"txn": txn} for txn in txns)
         written += count
         (log / f"{version:020}.json").write_text("\n".join(json.dumps(action) for action in actions))
         if version == commits - 1 - TAIL:
             DeltaTable(str(table)).create_checkpoint()
+            told = {"tableSizeBytes": live * size, "numFiles": live, "numMetadata": 1, "numProtocol": 1}
+            checksum = {**told, "metadata": metadata, "protocol": protocol, "setTransactions": txns}
+            (log / f"{version:020}.crc").write_text(json.dumps(checksum))
     assert len(DeltaTable(str(table)).file_uris()) == files
 
 
