@@ -33,6 +33,10 @@ pub(super) struct AvroFile {
     ratio: u64,
     /// Bytes of blocks that are decoded together, about.
     chunk: usize,
+    /// Where the block after the last whole one begins.
+    place: u64,
+    /// Why the blocks after that can't be read.
+    stop: Option<Stop>,
     is_done: bool,
 }
 
@@ -57,20 +61,22 @@ impl AvroFile {
         keep_uuids_as_text(&mut schema);
         let sync = info.sync();
         let header = header(&schema.to_string(), sync);
-        Ok(Self { ranges, input, header, codec, sync, ratio, chunk: CHUNK, is_done: false })
+        let place = input.place();
+        Ok(Self { ranges, input, header, codec, sync, ratio, chunk: CHUNK, place, stop: None, is_done: false })
     }
 
     /// From the block on that begins at a byte, fewer of them at a time.
     pub(super) fn starting_at(mut self, byte: u64, chunk: usize) -> Self {
         if byte > 0 {
             self.input = self.input.starting_at(byte);
+            self.place = byte;
         }
         Self { chunk: chunk.min(CHUNK), ..self }
     }
 
-    /// Where the next block begins.
-    pub(super) fn place(&self) -> u64 {
-        self.input.place()
+    /// Where the block begins that comes after the rows handed out.
+    pub(super) const fn place(&self) -> u64 {
+        self.place
     }
 
     /// The columns.
@@ -82,23 +88,42 @@ impl AvroFile {
         reader.map(|reader| reader.schema()).map_err(|error| damaged(&error))
     }
 
-    /// The next blocks together, decompressed, and how many rows they say they hold.
+    /// The next blocks together, decompressed, and how many rows they say they hold. One that is damaged comes after those
+    /// before it.
     fn blocks(&mut self) -> Result<(usize, Vec<u8>), Stop> {
+        if let Some(stop) = self.stop.take() {
+            return Err(stop);
+        }
         let (mut rows, mut bytes) = (0, Vec::new());
         while bytes.len() < self.chunk && rows < EMPTY_ROWS {
-            let block = self.block().map_err(|error| self.ranges.stop(format!("the Avro file is damaged: {error}")))?;
-            let Some(block) = block else {
-                self.is_done = true;
-                break;
-            };
-            let before = bytes.len();
-            self.decompress(&block.bytes, &mut bytes).map_err(|error| damaged(&error))?;
-            if block.rows > (bytes.len() - before).max(EMPTY_ROWS) {
-                return Err(Stop::Damaged(format!("the Avro file is damaged: a block of {} rows", block.rows)));
+            let whole = bytes.len();
+            match self.decompressed(&mut bytes) {
+                Ok(Some(more)) => (rows, self.place) = (rows + more, self.input.place()),
+                Ok(None) => {
+                    self.is_done = true;
+                    break;
+                }
+                Err(stop) if rows > 0 => {
+                    bytes.truncate(whole);
+                    self.stop = Some(stop);
+                    break;
+                }
+                Err(stop) => return Err(stop),
             }
-            rows += block.rows;
         }
         Ok((rows, bytes))
+    }
+
+    /// Adds the next block; how many rows it says it holds, or `None` at the end of the file.
+    fn decompressed(&mut self, into: &mut Vec<u8>) -> Result<Option<usize>, Stop> {
+        let block = self.block().map_err(|error| self.ranges.stop(format!("the Avro file is damaged: {error}")))?;
+        let Some(block) = block else { return Ok(None) };
+        let before = into.len();
+        self.decompress(&block.bytes, into).map_err(|error| damaged(&error))?;
+        if block.rows > (into.len() - before).max(EMPTY_ROWS) {
+            return Err(Stop::Damaged(format!("the Avro file is damaged: a block of {} rows", block.rows)));
+        }
+        Ok(Some(block.rows))
     }
 
     /// The next block; `None` at the end of the file.

@@ -139,7 +139,11 @@ fn metadata_fields() -> Fields {
 }
 
 /// Rows with where they came from; so many rows of the file came before them.
-pub(super) fn with_metadata(rows: RecordBatch, file: &FoundFile, before: i64) -> Result<RecordBatch> {
+pub(super) fn with_metadata(
+    rows: RecordBatch,
+    file: &FoundFile,
+    places: impl IntoIterator<Item = i64>,
+) -> Result<RecordBatch> {
     let count = rows.num_rows();
     let name = file.path.rsplit('/').next().unwrap_or_default();
     let size = i64::try_from(file.size).unwrap_or(i64::MAX);
@@ -150,7 +154,7 @@ pub(super) fn with_metadata(rows: RecordBatch, file: &FoundFile, before: i64) ->
         Arc::new(TimestampMicrosecondArray::from_value(file.modified.timestamp_micros(), count).with_timezone("UTC")),
         Arc::new(Int64Array::from_value(0, count)),
         Arc::new(Int64Array::from_value(size, count)),
-        Arc::new(Int64Array::from_iter_values((before..).take(count))),
+        Arc::new(Int64Array::from_iter_values(places.into_iter().take(count))),
     ];
     let schema = file_schema(&rows.schema());
     let fields = metadata_fields().iter().cloned().chain(captured_fields(&rows.schema())).collect();

@@ -239,7 +239,7 @@ impl FileDecoder {
             let raw = Bytes::copy_from_slice(&raw[..raw.len().min(self.limits.record_bytes)]);
             BadRecord { reason, raw, position: format!("{}:{}", file.path, record.line), origin: origin(file) }
         });
-        Ok((with_metadata(bulk.rows, file, before)?, bad.collect()))
+        Ok((with_metadata(bulk.rows, file, before..)?, bad.collect()))
     }
 
     /// The decoder of a text that begins behind its header.

@@ -151,9 +151,14 @@ impl FileDecoder {
             let rest: ArrayRef = Arc::new(rest.collect::<StringArray>());
             let values = rows.columns().iter().cloned().chain([rest]).collect();
             let rows = RecordBatch::try_new(Arc::clone(&self.columns), values).map_err(damaged)?;
-            return Ok((with_metadata(rows, file, before).map_err(Stop::Unreadable)?, Vec::new()));
+            return Ok((with_metadata(rows, file, before..).map_err(Stop::Unreadable)?, Vec::new()));
         }
         let (rows, rest) = fit(&rows, &self.columns).map_err(Stop::Unreadable)?;
+        // Rows that don't fit have their numbers too.
+        let places: Vec<i64> = match &rest {
+            Some((fits, _)) => (before..).zip(fits).filter(|(_, fits)| *fits == Some(true)).map(|(at, _)| at).collect(),
+            None => (before..).take(rows.num_rows()).collect(),
+        };
         let bad = rest.map(|(fits, misfits)| {
             let places = (0..fits.len()).filter(|row| !fits.value(*row));
             let parts = places.zip(misfits.reasons).zip(misfits.given);
@@ -163,7 +168,7 @@ impl FileDecoder {
             };
             parts.map(record).collect()
         });
-        Ok((with_metadata(rows, file, before).map_err(Stop::Unreadable)?, bad.unwrap_or_default()))
+        Ok((with_metadata(rows, file, places).map_err(Stop::Unreadable)?, bad.unwrap_or_default()))
     }
 }
 
