@@ -52,8 +52,7 @@ pub(crate) async fn wake(lake: &Lake, function: FunctionKind, cause: Cause) -> R
     Box::pin(handle(lake, function, Trigger::new(cause))).await
 }
 
-/// What a function makes of a trigger.
-pub(crate) async fn handle(lake: &Lake, function: FunctionKind, trigger: Trigger) -> Report {
+async fn handle(lake: &Lake, function: FunctionKind, trigger: Trigger) -> Report {
     match function {
         FunctionKind::BronzeEvents => headwater_bronze_events::handle(lake, trigger).await,
         FunctionKind::BronzeFiles => headwater_bronze_files::handle(lake, trigger).await,

@@ -9,7 +9,7 @@ use futures::TryStreamExt;
 use headwater_core::error::ErrorKind;
 use headwater_core::name::DatasetName;
 use headwater_core::report::{Outcome, Report};
-use headwater_core::trigger::{Cause, Message, MessageBatch, Trigger};
+use headwater_core::trigger::{Cause, Message, MessageBatch};
 use headwater_lake::lake::Lake;
 use headwater_runtime::local::FunctionKind;
 use object_store::ObjectStore;
@@ -17,19 +17,16 @@ use object_store::path::Path;
 
 use super::turns::{Next, Step};
 use super::world::{Whereabouts, World};
-use crate::lakes::{handle, tick, wake, well};
+use crate::lakes::{tick, wake, well};
 use crate::tables::with_delta_rs;
 
 /// Seconds that a process's clock may be wrong, to either side.
 const SKEW: usize = 25;
 
-/// What a function is given: more than it needs, however busy the machine is and however often it is refused.
-const ENOUGH: Duration = Duration::days(1);
-
 /// Lets the processes run by chance, and what comes late land.
 pub(super) async fn play(world: &World) {
     let processes = futures::future::join_all((0..world.roles.len()).map(|actor| process(world, actor)));
-    tokio::join!(Box::pin(direct(world)), world.turns.rest.watch(processes));
+    tokio::join!(Box::pin(direct(world)), processes);
     while let Some((location, payload, options)) = world.ghosts.take() {
         let _ = world.store.put_opts(&location, payload, options).await;
     }
@@ -71,13 +68,11 @@ async fn process(world: &World, actor: usize) {
             lake = Some(lake_now);
             continue;
         }
-        let cause = cause(world, function, (&messages, Utc::now() + skew));
-        let trigger = Trigger { cause, deadline: Some(Utc::now() + ENOUGH) };
         let hits = view.hits();
         let report = tokio::select! {
             biased;
             () = view.died() => None,
-            report = Box::pin(handle(&lake_now, function, trigger)) => Some(report),
+            report = Box::pin(wake(&lake_now, function, cause(world, function, (&messages, Utc::now() + skew)))) => Some(report),
         };
         if view.hits() > hits {
             world.turns.note(format!("hit {actor} {} times", view.hits() - hits));

@@ -73,8 +73,6 @@ impl Storm {
 #[derive(Debug, Clone)]
 pub(super) struct View {
     inner: WeatherStore,
-    /// The weather is bad: everything is asked for in turn.
-    is_stormy: bool,
     /// Reads whose answers are slow.
     slow: Share,
     actor: usize,
@@ -92,7 +90,7 @@ impl View {
         (turns, ghosts): (Arc<Turns>, Ghosts),
         storm: Option<Storm>,
     ) -> Self {
-        let (seed, is_stormy) = (actor as u64 * 1_000 + life, storm.is_some());
+        let seed = actor as u64 * 1_000 + life;
         let (is_slow, storm) = match storm {
             Some(Storm { weather: Weather::Slow, per_mille }) => (per_mille, None),
             storm => (0, storm),
@@ -100,7 +98,7 @@ impl View {
         let Storm { weather, per_mille } = storm.unwrap_or(Storm { weather: Weather::SlowDown, per_mille: 0 });
         let inner = WeatherStore::new(Arc::new(inner.clone()), weather, (seed, per_mille));
         let slow = Share::new(seed, is_slow);
-        Self { inner, is_stormy, slow, actor, turns, ghosts, dead: Arc::default(), death: Arc::default() }
+        Self { inner, slow, actor, turns, ghosts, dead: Arc::default(), death: Arc::default() }
     }
 
     /// How often the weather has hit.
@@ -108,21 +106,11 @@ impl View {
         self.inner.hits() + self.slow.hits()
     }
 
-    /// Before a read: in a storm it waits until nobody does anything else, and if the answer is slow, others go on meanwhile.
-    async fn reads(&self, verb: &str, location: &str) -> Result<()> {
-        self.asks(verb, location).await?;
+    /// A read whose answer is slow: others go on meanwhile.
+    async fn slow(&self, verb: &str, location: &str) -> Result<()> {
+        self.alive()?;
         if self.slow.takes(verb, location) {
             self.turns.wait(self.actor, Step::Reads(format!("{verb} {}", place(location)))).await;
-        }
-        self.alive()
-    }
-
-    /// In a storm the first thing that fails ends what else is asked for at once: so one after another is asked, by name. The log's
-    /// library asks on threads of its own, one thing after another and to the end.
-    async fn asks(&self, verb: &str, location: &str) -> Result<()> {
-        self.alive()?;
-        if self.is_stormy && self.turns.rest.is_home() {
-            self.turns.wait(self.actor, Step::Asks(format!("{verb} {}", place(location)))).await;
         }
         self.alive()
     }
@@ -164,10 +152,7 @@ impl ObjectStore for View {
         self.alive()?;
         let fate = match takes_turns(location) {
             true => self.turns.wait(self.actor, Step::Writes(place(location.as_ref()))).await,
-            false => {
-                self.asks("put", location.as_ref()).await?;
-                Fate::Goes
-            }
+            false => Fate::Goes,
         };
         self.alive()?;
         match fate {
@@ -190,12 +175,12 @@ impl ObjectStore for View {
         location: &Path,
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        self.asks("begin", location.as_ref()).await?;
+        self.alive()?;
         self.inner.put_multipart_opts(location, options).await
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.reads(if options.head { "head" } else { "get" }, location.as_ref()).await?;
+        self.slow(if options.head { "head" } else { "get" }, location.as_ref()).await?;
         self.inner.get_opts(location, options).await
     }
 
@@ -209,7 +194,7 @@ impl ObjectStore for View {
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         let (view, prefix) = (self.clone(), prefix.cloned());
         let listed = async move {
-            match view.reads("list", prefix.as_ref().map_or("", AsRef::as_ref)).await {
+            match view.slow("list", prefix.as_ref().map_or("", AsRef::as_ref)).await {
                 Ok(()) => view.inner.list(prefix.as_ref()),
                 Err(error) => futures::stream::once(std::future::ready(Err(error))).boxed(),
             }
@@ -218,12 +203,12 @@ impl ObjectStore for View {
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.reads("list", prefix.map_or("", AsRef::as_ref)).await?;
+        self.slow("list", prefix.map_or("", AsRef::as_ref)).await?;
         self.inner.list_with_delimiter(prefix).await
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.asks("copy", to.as_ref()).await?;
+        self.alive()?;
         self.inner.copy_opts(from, to, options).await
     }
 }

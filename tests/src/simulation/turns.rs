@@ -1,11 +1,15 @@
 //! Whose turn it is.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::chance::Chance;
-use super::rest::Rest;
+
+/// Longer than a process computes between two steps, however busy the machine is.
+const PATIENCE: Duration = Duration::from_secs(900);
 
 /// What becomes of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,8 +56,6 @@ impl Fate {
 /// What waits for a turn.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Step {
-    /// It asks for something, and is answered before anybody else goes on.
-    Asks(String),
     /// A process begins something.
     Wakes,
     /// It has asked for something, and the answer is slow.
@@ -62,29 +64,11 @@ pub(super) enum Step {
     Writes(String),
 }
 
-/// Who waits for a turn.
-#[derive(Debug)]
-struct Waiting {
-    step: Step,
-    turn: oneshot::Sender<Fate>,
-    /// By which its thread is known, if it isn't the simulation's own.
-    number: Option<u64>,
-}
-
-/// A process, with all that it is about to do.
+/// A process that waits for its turn, with all that it is about to do.
 #[derive(Debug, Default)]
 struct Actor {
-    waits: Vec<Waiting>,
+    waits: Vec<(Step, oneshot::Sender<Fate>)>,
     is_done: bool,
-}
-
-impl Actor {
-    /// What it does first: names say which, not chance.
-    fn first(&mut self) -> Option<&Waiting> {
-        self.waits.retain(|waiting| !waiting.turn.is_closed());
-        self.waits.sort_by(|a, b| a.step.cmp(&b.step));
-        self.waits.first()
-    }
 }
 
 #[derive(Debug)]
@@ -98,7 +82,10 @@ struct Inner {
 #[derive(Debug)]
 pub(super) struct Turns {
     inner: Mutex<Inner>,
-    pub(super) rest: Arc<Rest>,
+    changed: Notify,
+    /// Whether somebody waits for the runtime to have nothing to do.
+    asks_for_rest: AtomicBool,
+    rest: Notify,
 }
 
 /// What was chosen to happen next.
@@ -115,22 +102,26 @@ impl Turns {
     pub(super) fn new(chance: Chance, actors: usize) -> Self {
         let actors = (0..actors).map(|_| Actor::default()).collect();
         let inner = Inner { actors, chance, story: Vec::new() };
-        Self { inner: Mutex::new(inner), rest: Arc::default() }
+        Self {
+            inner: Mutex::new(inner),
+            changed: Notify::new(),
+            asks_for_rest: AtomicBool::new(false),
+            rest: Notify::new(),
+        }
     }
 
     /// Waits until it is this process's turn, and says what becomes of what it is about to do.
     pub(super) async fn wait(&self, actor: usize, step: Step) -> Fate {
-        let Some(asking) = self.rest.asking().await else { return Fate::Goes };
-        let (turn, fate) = oneshot::channel();
-        self.lock().actors[actor].waits.push(Waiting { step, turn, number: asking.number() });
-        asking.waits();
+        let (sender, fate) = oneshot::channel();
+        self.lock().actors[actor].waits.push((step, sender));
+        self.changed.notify_one();
         fate.await.unwrap_or(Fate::Dies)
     }
 
     /// Says that a process has nothing more to do.
     pub(super) fn end(&self, actor: usize) {
         self.lock().actors[actor].is_done = true;
-        self.rest.changes();
+        self.changed.notify_one();
     }
 
     /// A number below `below`.
@@ -150,16 +141,22 @@ impl Turns {
         self.lock().story.clone()
     }
 
+    /// Says that the runtime has nothing to do but to wait.
+    pub(super) fn rests(&self) {
+        if self.asks_for_rest.swap(false, Ordering::SeqCst) {
+            self.rest.notify_one();
+        }
+    }
+
     /// Waits until all processes wait or are done, and lets one of them go on.
     pub(super) async fn next(&self, has_ghosts: bool) -> Next {
-        loop {
-            self.rest.comes().await;
-            match self.answered() {
-                Some(()) => {}
-                None if self.is_still() => break,
-                None => self.rest.change().await,
-            }
+        while !self.lock().actors.iter().all(|actor| actor.is_done || !actor.waits.is_empty()) {
+            let changed = tokio::time::timeout(PATIENCE, self.changed.notified()).await;
+            assert!(changed.is_ok(), "a process neither writes nor ends");
         }
+        // What a process does beside what it waits for, it does now, however long that takes.
+        self.asks_for_rest.store(true, Ordering::SeqCst);
+        self.rest.notified().await;
         let mut inner = self.lock();
         let waiting: Vec<usize> = (0..inner.actors.len()).filter(|at| !inner.actors[*at].waits.is_empty()).collect();
         if waiting.is_empty() {
@@ -169,39 +166,21 @@ impl Turns {
             return Next::Ghost;
         }
         let at = waiting[inner.chance.draw(waiting.len())];
-        self.goes_on(&mut inner, at);
-        Next::Went
-    }
-
-    /// Lets one go on that only asks for something, if there is one.
-    fn answered(&self) -> Option<()> {
-        let mut inner = self.lock();
-        let asks = |actor: &mut Actor| actor.first().is_some_and(|waiting| matches!(waiting.step, Step::Asks(_)));
-        let at = inner.actors.iter_mut().position(asks)?;
-        self.goes_on(&mut inner, at);
-        Some(())
-    }
-
-    /// Whether all processes wait or are done.
-    fn is_still(&self) -> bool {
-        self.lock().actors.iter_mut().all(|actor| actor.first().is_some() || actor.is_done)
-    }
-
-    /// Lets the first go on of all that a process is about to do.
-    fn goes_on(&self, inner: &mut Inner, at: usize) {
-        let Waiting { step, turn, number } = inner.actors[at].waits.remove(0);
-        let fate = match &step {
-            Step::Asks(_) | Step::Wakes | Step::Reads(_) => Fate::Goes,
-            Step::Writes(_) => Fate::drawn(&mut inner.chance),
-        };
-        match step {
-            Step::Asks(_) => {}
-            Step::Wakes => inner.story.push(format!("wakes {at}")),
-            Step::Reads(what) => inner.story.push(format!("slow {at} {what}")),
-            Step::Writes(what) => inner.story.push(format!("{} {at} {what}", fate.word())),
+        let mut waits = std::mem::take(&mut inner.actors[at].waits);
+        waits.sort_by(|(a, _), (b, _)| a.cmp(b));
+        for (step, sender) in waits {
+            let (fate, line) = match step {
+                Step::Wakes => (Fate::Goes, format!("wakes {at}")),
+                Step::Reads(what) => (Fate::Goes, format!("slow {at} {what}")),
+                Step::Writes(what) => {
+                    let fate = Fate::drawn(&mut inner.chance);
+                    (fate, format!("{} {at} {what}", fate.word()))
+                }
+            };
+            inner.story.push(line);
+            let _ = sender.send(fate);
         }
-        self.rest.goes_on(number);
-        let _ = turn.send(fate);
+        Next::Went
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
