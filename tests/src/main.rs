@@ -46,4 +46,5 @@ mod tables;
 mod time_travel;
 mod totals;
 mod vacuum;
+mod widened_changes;
 mod widening;

@@ -39,14 +39,14 @@ fn parquet(columns: Vec<(&str, ArrayRef)>) -> Vec<u8> {
 
 /// What the log of a table says: its last protocol and columns, and its live files.
 #[derive(Debug, Default)]
-struct Log {
+pub(crate) struct Log {
     protocol: Value,
     schema: Value,
-    files: BTreeMap<String, Value>,
+    pub(crate) files: BTreeMap<String, Value>,
 }
 
 impl Log {
-    async fn read(lab: &Lab, path: &str) -> Self {
+    pub(crate) async fn read(lab: &Lab, path: &str) -> Self {
         let mut log = Self::default();
         let mut version = 0;
         loop {
@@ -73,13 +73,13 @@ impl Log {
     }
 
     /// The types that a column had, from the first.
-    fn changes(&self, name: &str) -> Vec<String> {
+    pub(crate) fn changes(&self, name: &str) -> Vec<String> {
         let changes = self.field(name)["metadata"]["delta.typeChanges"].as_array().cloned().unwrap_or_default();
         let text = |change: &Value, key| change[key].as_str().unwrap().to_owned();
         changes.iter().map(|change| text(change, "fromType") + " " + &text(change, "toType")).collect()
     }
 
-    fn asks_for_widening(&self) -> bool {
+    pub(crate) fn asks_for_widening(&self) -> bool {
         let features = |side: &str| self.protocol[side].as_array().cloned().unwrap_or_default();
         let is_named = ["readerFeatures", "writerFeatures"].map(|side| features(side).contains(&"typeWidening".into()));
         assert_eq!(is_named[0], is_named[1], "{:?}", self.protocol);
@@ -313,25 +313,27 @@ async fn a_key_that_was_widened_is_found_in_the_files_from_before() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn side_tables_widen_with_their_table_and_its_readers_when_they_ask_for_it() {
+async fn side_tables_and_readers_widen_with_their_table_unless_they_say_otherwise() {
     let lab = Lab::new();
     let sql = |property: &str| {
         table("json", ", schemaHints => 'n INT'")
             .replace("TABLE t", "TABLE t (CONSTRAINT some EXPECT (n % 2 = 0) ON VIOLATION DROP ROW)")
             + &format!("; CREATE STREAMING TABLE after {property} AS SELECT n FROM STREAM t")
     };
-    let (plain, asking) = (sql(""), sql("TBLPROPERTIES ('delta.enableTypeWidening' = 'true')"));
+    let (following, staying) = (sql(""), sql("TBLPROPERTIES ('delta.enableTypeWidening' = 'false')"));
     lab.arrive("a.json", "{\"n\":1}\n{\"n\":2}\n");
-    update(&lab.lake(&plain)).await;
+    update(&lab.lake(&staying)).await;
     lab.arrive("b.json", "{\"n\":3000000001}\n{\"n\":3000000002}\n");
-    let report = format!("{:?}", try_update(&lab.lake(&plain)).await);
+    let report = format!("{:?}", try_update(&lab.lake(&staying)).await);
     assert!(report.contains("column `n` is Int32, but the query now gives Int64"), "{report}");
-    let found: Vec<_> = lab.lake(&plain).check(&Default::default()).await.iter().map(ToString::to_string).collect();
-    assert!(found.iter().any(|finding| finding.contains("TABLE_CHANGED.COLUMN_TYPE")), "{found:?}");
-    let found: Vec<_> = lab.lake(&asking).check(&Default::default()).await.iter().map(ToString::to_string).collect();
+    let found: Vec<_> = lab.lake(&staying).check(&Default::default()).await.iter().map(ToString::to_string).collect();
+    let help = "set TBLPROPERTIES ('delta.enableTypeWidening' = 'true') to widen it; or rebuild it with";
+    let refused = |finding: &String| finding.contains("TABLE_CHANGED.COLUMN_TYPE") && finding.contains(help);
+    assert!(found.iter().any(refused), "{found:?}");
+    let found: Vec<_> = lab.lake(&following).check(&Default::default()).await.iter().map(ToString::to_string).collect();
     assert!(!found.iter().any(|finding| finding.contains("error")), "{found:?}");
-    update(&lab.lake(&asking)).await;
-    let lake = lab.lake(&asking);
+    update(&lab.lake(&following)).await;
+    let lake = lab.lake(&following);
     assert_eq!(values(&lake, "t", "n").await, ["2", "3000000002"]);
     assert_eq!(values(&lake, "after", "n").await, ["2", "3000000002"]);
     assert_eq!(values(&lake, "t__quarantine", "n").await, ["1", "3000000001"]);

@@ -16,6 +16,7 @@ use sqlparser::ast;
 use crate::as_of::AsOf;
 use crate::aws::sqs::QueueAddress;
 use crate::diagnostic::Span;
+use crate::graph::properties::ENABLE_TYPE_WIDENING;
 use crate::hub::HubAddress;
 use crate::name::{DatasetName, FlowName, Layer};
 
@@ -49,6 +50,21 @@ impl Pipeline {
     /// The flows that write to a dataset.
     pub fn flows_into<'a>(&'a self, target: &'a DatasetName) -> impl Iterator<Item = &'a Flow> {
         self.flows.iter().filter(move |flow| &flow.target == target)
+    }
+
+    /// Whether columns of a dataset may get wider types: as its `delta.enableTypeWidening` says, or else if those may that it is filled from.
+    #[must_use]
+    pub fn may_widen(&self, name: &DatasetName) -> bool {
+        let name = name.main().filter(|main| self.dataset(main).is_some()).unwrap_or_else(|| name.clone());
+        let asked = self.dataset(&name).and_then(|dataset| dataset.properties.get(ENABLE_TYPE_WIDENING));
+        let source_may = |relation: &Relation| match relation.dataset() {
+            Some(source) => *source != name && self.may_widen(source),
+            None => relation.source.read().is_some_and(|read| read.evolution.widens_types()),
+        };
+        match asked {
+            Some(asked) => asked.eq_ignore_ascii_case("true"),
+            None => self.flows_into(&name).flat_map(|flow| &flow.query.relations).any(source_may),
+        }
     }
 
     /// The path of a dataset's table below the lake's root; `None` for views, which have no table.

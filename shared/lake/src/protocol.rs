@@ -9,12 +9,13 @@ use std::collections::BTreeMap;
 use arrow::datatypes::{DataType, SchemaRef};
 use deltalake::kernel::Protocol;
 use deltalake::kernel::transaction::{PROTOCOL, TransactionError};
+use headwater_core::graph::properties::ENABLE_TYPE_WIDENING;
 use serde_json::{Value, json};
 use url::Url;
 
 use crate::error::{LakeError, Result};
 use crate::pin::Head;
-use crate::widened_log::{ENABLE_TYPE_WIDENING, TYPE_WIDENING, without_widening};
+use crate::widened_log::{TYPE_WIDENING, without_widening};
 
 /// Readers and writers that know features by their names.
 const BY_NAME: (u64, u64) = (3, 7);

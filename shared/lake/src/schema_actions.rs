@@ -6,13 +6,14 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use deltalake::kernel::engine::arrow_conversion::{TryIntoArrow, TryIntoKernel};
 use deltalake::kernel::{Action, Metadata, MetadataExt, StructType, new_metadata};
+use headwater_core::graph::properties::ENABLE_TYPE_WIDENING;
 use url::Url;
 
 use crate::commit::SchemaChange;
 use crate::error::{LakeError, Result};
 use crate::pin::Head;
 use crate::protocol::{protocol_for, raised};
-use crate::widened_log::{ENABLE_TYPE_WIDENING, parse_changes, with_changes};
+use crate::widened_log::{parse_changes, with_changes};
 use crate::widening::Growth;
 
 /// The actions that make a table, or change its columns.

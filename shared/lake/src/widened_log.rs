@@ -16,9 +16,6 @@ use crate::widening::is_supported;
 /// The feature of such tables.
 pub(crate) const TYPE_WIDENING: &str = "typeWidening";
 
-/// The property of a table whose columns may be widened.
-pub(crate) const ENABLE_TYPE_WIDENING: &str = "delta.enableTypeWidening";
-
 /// Where a field tells of the types that it had.
 pub(crate) const TYPE_CHANGES: &str = "delta.typeChanges";
 

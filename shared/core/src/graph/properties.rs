@@ -11,6 +11,8 @@ pub const DEDUP_KEYS: &str = "headwater.dedup.keys";
 pub const RESET_ALLOWED: &str = "pipelines.reset.allowed";
 
 const HEADWATER: [&str; 1] = [DEDUP_KEYS];
+/// Whether columns of the table may get wider types, by [Delta's feature](https://github.com/delta-io/delta/blob/master/PROTOCOL.md#type-widening).
+pub const ENABLE_TYPE_WIDENING: &str = "delta.enableTypeWidening";
 /// Seconds for which the delete of a row is remembered, in case an earlier change of the row comes later.
 pub const TOMBSTONE_SECONDS: &str = "pipelines.cdc.tombstoneGCThresholdInSeconds";
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use headwater_core::graph::properties::ENABLE_TYPE_WIDENING;
 use headwater_core::model::{Dataset, FlowKind};
 use headwater_core::provenance::{EVENT_TIME, METADATA};
 
@@ -16,7 +17,6 @@ use crate::error::{LakeError, Result};
 use crate::ingest::side_schema;
 use crate::layout::keys;
 use crate::table::Table;
-use crate::widened_log::ENABLE_TYPE_WIDENING;
 use crate::widening::Growth;
 
 /// The handles of a target and its side tables, all pinned before the batch is read.
@@ -94,17 +94,14 @@ impl FlowRun<'_> {
         })
     }
 
-    /// How the columns of the target may grow: their types do where the flow's source says so, and where the table asks for it.
-    /// Those of a table that changes keep don't, since what is held against them is stored in their types; and a view, whose
-    /// rows are all replaced, needs no growth.
+    /// How the columns of the target may grow: their types do as the pipeline says, or where the table in the lake asks for it.
+    /// A view, whose rows are all replaced, needs no growth.
     pub(super) fn growth_of(&self, main: Option<&Table>) -> Growth {
-        let is_asked_for = |value: &String| value.eq_ignore_ascii_case("true");
-        let read = self.flow.stream().and_then(|stream| stream.source.read());
-        let by_source = read.is_some_and(|read| read.evolution.widens_types());
-        let by_table = self.dataset.properties.get(ENABLE_TYPE_WIDENING).is_some_and(is_asked_for)
-            || main.and_then(|table| table.property(ENABLE_TYPE_WIDENING)).is_some_and(|value| is_asked_for(&value));
-        let adds_rows = self.flow.kind != FlowKind::Materialize && self.flow.changes.is_none();
-        Growth::of(adds_rows && (by_source || by_table))
+        let is_declared = self.dataset.properties.contains_key(ENABLE_TYPE_WIDENING);
+        let by_lake = main.and_then(|table| table.property(ENABLE_TYPE_WIDENING)).filter(|_| !is_declared);
+        let widens = self.lake.pipeline().may_widen(&self.flow.target)
+            || by_lake.is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        Growth::of(self.flow.kind != FlowKind::Materialize && widens)
     }
 
     /// A side table of the target.

@@ -159,3 +159,22 @@ fn a_table_is_clustered_by_a_clause_or_by_a_property() {
     let columns: Vec<_> = built.datasets.iter().map(|dataset| dataset.clustered_by.join("+")).collect();
     assert_eq!(columns, ["a+b", "b+a"]);
 }
+
+#[test]
+fn tables_may_widen_where_what_fills_them_may_unless_they_say_otherwise() {
+    let sql = "
+        CREATE STREAMING TABLE raw AS SELECT * FROM STREAM read_files('in', format => 'json', schemaEvolutionMode => 'addNewColumnsWithTypeWidening');
+        CREATE STREAMING TABLE plain AS SELECT * FROM STREAM read_files('other', format => 'json');
+        CREATE TEMPORARY VIEW v AS SELECT * FROM STREAM raw;
+        CREATE STREAMING TABLE after AS SELECT * FROM STREAM v;
+        CREATE STREAMING TABLE kept; CREATE FLOW f AS AUTO CDC INTO kept FROM STREAM raw KEYS (id) SEQUENCE BY n;
+        CREATE STREAMING TABLE beside AS SELECT plain.id, after.n FROM STREAM plain JOIN after ON plain.id = after.id;
+        CREATE STREAMING TABLE aside AS SELECT * FROM STREAM raw__quarantine;
+        CREATE STREAMING TABLE stays TBLPROPERTIES ('delta.enableTypeWidening' = 'false') AS SELECT * FROM STREAM raw;
+        CREATE STREAMING TABLE behind AS SELECT * FROM STREAM stays;
+        CREATE STREAMING TABLE asks TBLPROPERTIES ('delta.enableTypeWidening' = 'true') AS SELECT * FROM STREAM plain;";
+    let pipeline = pipeline(sql);
+    let may = |name: &str| pipeline.may_widen(&DatasetName::new(name));
+    assert!(["raw", "after", "kept", "beside", "aside", "asks", "after__quarantine"].into_iter().all(may));
+    assert!(!["plain", "stays", "behind", "stays__late"].into_iter().any(may));
+}

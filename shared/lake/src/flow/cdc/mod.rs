@@ -153,9 +153,9 @@ impl FlowRun<'_> {
     async fn changing<'p>(&self, pinned: &'p Pinned, batch: &Batch<'_>, part: Part) -> Result<Session<'p>> {
         let Batch { changes, given, work, .. } = batch;
         let plan = self.plan(pinned, &target_columns(changes, &given.columns, self.dataset)?, work.clone()).await?;
-        let shape = Shape::new(changes, &plan.target.schema, &given.columns, pinned.changes.as_ref())?;
-        let path = self.lake.table_path(&self.flow.target.changes())?;
-        let side = shape.side(self.dataset, path, pinned.changes.as_ref()).await?;
+        let kept = filled(pinned.changes.as_ref()).await?;
+        let shape = Shape::new(changes, &plan.target, &given.columns, kept.map(Table::schema).as_ref())?;
+        let side = shape.side(self.dataset, self.lake.table_path(&self.flow.target.changes())?, kept)?;
         let coder = Arc::new(Coder::new(&shape)?);
         Ok(Session { pinned, plan, side, coder, shape: Arc::new(shape), part, progress: None })
     }
@@ -222,11 +222,8 @@ impl FlowRun<'_> {
 
     /// A table whose rows the side table doesn't know was filled in another way.
     async fn check_kept(&self, pinned: &Pinned) -> Result<()> {
-        let is_filled = async |table: &Option<Table>| match table {
-            Some(table) => table.is_empty().await.map(|is_empty| !is_empty),
-            None => Ok(false),
-        };
-        if is_filled(&pinned.main).await? && !is_filled(&pinned.changes).await? {
+        let (main, changes) = (filled(pinned.main.as_ref()).await?, filled(pinned.changes.as_ref()).await?);
+        if main.is_some() && changes.is_none() {
             return Err(LakeError::Configuration {
                 message: format!("`{}` holds rows that no AUTO CDC has put there", self.dataset.name),
                 help: format!("rebuild it with --full-refresh={}, or keep another table by changes", self.dataset.name),
@@ -347,5 +344,13 @@ impl FlowRun<'_> {
     fn remembers(&self) -> u32 {
         let declared = self.dataset.properties.get(TOMBSTONE_SECONDS);
         declared.and_then(|seconds| seconds.parse().ok()).unwrap_or(TWO_DAYS)
+    }
+}
+
+/// A table, if it has rows.
+async fn filled(table: Option<&Table>) -> Result<Option<&Table>> {
+    match table {
+        Some(table) => Ok((!table.is_empty().await?).then_some(table)),
+        None => Ok(None),
     }
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use headwater_core::cdc::{DELETED, END_AT, GIVEN, SEQUENCE, START_AT, TRUNCATED};
 use headwater_core::model::{AutoCdc, ColumnChoice, Dataset, StoredAs};
 
-use crate::align::{fits, merged};
+use crate::align::{grown, joined, position as column};
 use crate::error::{LakeError, Result};
 use crate::flow::outlet::TablePlan;
 use crate::table::Table;
@@ -39,6 +39,8 @@ pub(super) struct Shape {
     pub(super) ignores: Vec<bool>,
     /// An upsert may leave columns alone.
     pub(super) is_partial: bool,
+    /// How the columns of the side table may grow: as those of the target.
+    growth: Growth,
     /// `None` where the last state alone is kept.
     pub(super) history: Option<Ends>,
 }
@@ -53,15 +55,20 @@ pub(super) struct Ends {
 }
 
 impl Shape {
-    /// The shape of changes of a target with these columns; `given` are those of the query.
-    pub(super) fn new(changes: &AutoCdc, target: &SchemaRef, given: &SchemaRef, side: Option<&Table>) -> Result<Self> {
+    /// The shape of changes of a target as it is planned; `given` are the columns of the query.
+    pub(super) fn new(
+        changes: &AutoCdc,
+        target: &TablePlan,
+        given: &SchemaRef,
+        side: Option<&SchemaRef>,
+    ) -> Result<Self> {
         let hidden = HIDDEN.iter().filter_map(|name| given.field_with_name(name).ok()).cloned();
         let mut hidden: Vec<Field> = hidden.map(|field| field.with_nullable(true)).collect();
-        if let Some(kept) = side.and_then(|side| side.schema().field_with_name(SEQUENCE).cloned().ok()) {
-            hidden[0] = same_sequence(&hidden[0], &kept)?;
+        if let Some(kept) = side.and_then(|side| side.field_with_name(SEQUENCE).ok()) {
+            hidden[0] = same_sequence(&hidden[0], kept, target.growth)?;
         }
-        let columns = target.fields().len();
-        let fields = target.fields().iter().map(|field| field.as_ref().clone()).chain(hidden);
+        let columns = target.schema.fields().len();
+        let fields = target.schema.fields().iter().map(|field| field.as_ref().clone()).chain(hidden);
         let wide: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let at = |name: &str| position(&wide, name);
         let history = match &changes.stored_as {
@@ -86,6 +93,7 @@ impl Shape {
             given: at(GIVEN).ok(),
             ignores: (0..columns).map(ignores).collect(),
             is_partial: changes.is_partial(),
+            growth: target.growth,
             history,
             keys,
             wide,
@@ -122,8 +130,8 @@ impl Shape {
         self.wide.project(&[self.sequence]).map(Arc::new).map_err(LakeError::arrow)
     }
 
-    /// The side table of changes.
-    pub(super) async fn side(&self, dataset: &Dataset, path: String, table: Option<&Table>) -> Result<TablePlan> {
+    /// The side table of changes; one that holds none yet isn't given.
+    pub(super) fn side(&self, dataset: &Dataset, path: String, table: Option<&Table>) -> Result<TablePlan> {
         let is_kept = |at: &usize| match &self.history {
             _ if !self.keeps_values() => self.keys.contains(at),
             Some(ends) => ![ends.start, ends.end].contains(at),
@@ -135,11 +143,7 @@ impl Shape {
         let recorded = Field::new(RECORDED_AT, DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true);
         let wanted: SchemaRef = Arc::new(Schema::new(fields.chain([recorded]).collect::<Vec<_>>()));
         let kept = self.kept();
-        let filled = match table {
-            Some(table) => table.is_empty().await.is_ok_and(|is_empty| !is_empty).then_some(table),
-            None => None,
-        };
-        if let Some(other) = filled.and_then(|table| table.property(KEPT)).filter(|other| *other != kept) {
+        if let Some(other) = table.and_then(|table| table.property(KEPT)).filter(|other| *other != kept) {
             return Err(LakeError::Configuration {
                 message: format!("`{}` is kept by changes of {kept} here, but of {other} in the lake", dataset.name),
                 help: format!("give KEYS and STORED AS as they were, or run --full-refresh={}", dataset.name),
@@ -147,12 +151,13 @@ impl Shape {
         }
         Ok(TablePlan {
             path,
-            schema: filled.map_or_else(|| SchemaRef::clone(&wanted), |table| merged(&table.schema(), &wanted)),
+            schema: table
+                .map_or_else(|| SchemaRef::clone(&wanted), |table| grown(&table.schema(), &wanted, self.growth)),
             partitioned_by: Vec::new(),
             keys: self.key_names().into_iter().map(str::to_owned).collect(),
             configuration: BTreeMap::from([(KEPT.to_owned(), kept)]),
             comment: None,
-            growth: Growth::Columns,
+            growth: self.growth,
         })
     }
 
@@ -213,9 +218,39 @@ pub(in crate::flow) fn is_left_out(name: &str, changes: &AutoCdc, dataset: &Data
     is_meant && !dataset.columns.is_empty() && !is_declared()
 }
 
-fn same_sequence(new: &Field, kept: &Field) -> Result<Field> {
-    if fits(new.data_type(), kept.data_type()) {
-        return Ok(kept.clone());
+/// The columns of a query of changes, in the types that the target and its side table have, or that theirs may grow to. The side
+/// table may be wider than the target, if a batch died between its commit and the target's.
+pub(super) fn in_kept_types(given: &SchemaRef, kept: &[SchemaRef], growth: Growth) -> SchemaRef {
+    let wider = |field: Arc<Field>, kept: &SchemaRef| match column(kept, field.name()) {
+        Some(at) => Arc::new(field.as_ref().clone().with_data_type(in_kept_type(
+            field.data_type(),
+            kept.field(at).data_type(),
+            growth,
+        ))),
+        None => field,
+    };
+    let fields = given.fields().iter().map(|field| kept.iter().fold(Arc::clone(field), wider));
+    Arc::new(Schema::new(fields.collect::<Fields>()))
+}
+
+fn in_kept_type(given: &DataType, kept: &DataType, growth: Growth) -> DataType {
+    let (DataType::Struct(given), DataType::Struct(kept)) = (given, kept) else {
+        return joined(kept, given, growth).unwrap_or_else(|| given.clone());
+    };
+    let wider = |field: &Arc<Field>| {
+        let kept = kept.iter().find(|kept| kept.name().eq_ignore_ascii_case(field.name()));
+        let data_type = kept.map(|kept| in_kept_type(field.data_type(), kept.data_type(), growth));
+        Arc::new(field.as_ref().clone().with_data_type(data_type.unwrap_or_else(|| field.data_type().clone())))
+    };
+    DataType::Struct(given.iter().map(wider).collect())
+}
+
+/// The sequence of changes that are held against those so far. Its parts are compared one after the other, so that they stay
+/// the same ones.
+fn same_sequence(new: &Field, kept: &Field, growth: Growth) -> Result<Field> {
+    let same_parts = Some(kept.data_type()).filter(|kept| has_same_fields(kept, new.data_type()));
+    if let Some(data_type) = same_parts.and_then(|kept| joined(kept, new.data_type(), growth)) {
+        return Ok(kept.clone().with_data_type(data_type));
     }
     Err(LakeError::Configuration {
         message: format!("SEQUENCE BY gives {}, but the changes so far have {}", new.data_type(), kept.data_type()),
@@ -223,10 +258,21 @@ fn same_sequence(new: &Field, kept: &Field) -> Result<Field> {
     })
 }
 
+/// Whether structs have fields of the same names in the same order, at all depths.
+fn has_same_fields(first: &DataType, second: &DataType) -> bool {
+    match (first, second) {
+        (DataType::Struct(first), DataType::Struct(second)) => {
+            let same = |(first, second): (&Arc<Field>, &Arc<Field>)| {
+                first.name() == second.name() && has_same_fields(first.data_type(), second.data_type())
+            };
+            first.len() == second.len() && first.iter().zip(second).all(same)
+        }
+        _ => true,
+    }
+}
+
 fn position(schema: &SchemaRef, name: &str) -> Result<usize> {
-    let exact = schema.index_of(name).ok();
-    let found = exact.or_else(|| schema.fields().iter().position(|field| field.name().eq_ignore_ascii_case(name)));
-    found.ok_or_else(|| LakeError::Configuration {
+    column(schema, name).ok_or_else(|| LakeError::Configuration {
         message: format!("changes need column `{name}`, which the table doesn't have"),
         help: "declare it among the table's columns, or declare none".into(),
     })

@@ -11,14 +11,15 @@
 
 use arrow::array::ArrayRef;
 use arrow::compute::concat_batches;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion::dataframe::DataFrame;
 use datafusion::logical_expr::{Expr, JoinType, Operator, binary_expr, cast, ident, lit, when};
 use headwater_core::cdc::{DELETED, END_AT, SEQUENCE};
 use headwater_core::model::{AutoCdc, ChangeSource, StoredAs};
 
-use super::shape::HIDDEN;
+use super::filled;
+use super::shape::{HIDDEN, in_kept_types};
 use crate::engine::storable_schema;
 use crate::error::{LakeError, Result};
 use crate::flow::FlowRun;
@@ -48,7 +49,12 @@ impl FlowRun<'_> {
         pinned: &Pinned,
         is_known: bool,
     ) -> Result<Given> {
-        let columns = storable_schema(frame.schema().inner());
+        let mut kept = Vec::new();
+        for table in [&pinned.main, &pinned.changes] {
+            kept.extend(filled(table.as_ref()).await?.map(Table::schema));
+        }
+        let growth = self.growth_of(pinned.main.as_ref());
+        let columns = in_kept_types(&storable_schema(frame.schema().inner()), &kept, growth);
         match changes.source {
             ChangeSource::Changes => Ok(Given { columns, frames: vec![frame], mark: None, stale: 0 }),
             ChangeSource::Snapshots => self.differences(changes, (frame, columns), pinned, is_known).await,
@@ -62,7 +68,12 @@ impl FlowRun<'_> {
         pinned: &Pinned,
         is_known: bool,
     ) -> Result<Given> {
+        let present = storable_schema(frame.schema().inner());
+        let wide = columns.fields().iter().map(|field| in_type(field, &present));
+        let frame = frame.clone().select(wide.collect::<Vec<_>>()).map_err(LakeError::query)?;
         let last = self.last_mark(changes, pinned.changes.as_ref(), is_known).await?;
+        let sequence = columns.field_with_name(SEQUENCE).map_err(LakeError::arrow)?.data_type();
+        let last = last.and_then(|last| last.cast_to(sequence).ok());
         let mut given = Given { columns, frames: Vec::new(), mark: None, stale: 0 };
         let nowhere = frame.clone().filter(ident(SEQUENCE).is_null()).map_err(LakeError::query)?;
         given.frames.push(nowhere);
@@ -109,6 +120,15 @@ impl FlowRun<'_> {
             marks.pop();
         }
         Ok(marks.pop())
+    }
+}
+
+/// A column of a frame, in the type that it is to have.
+fn in_type(field: &FieldRef, present: &SchemaRef) -> Expr {
+    let column = ident(field.name());
+    match present.field_with_name(field.name()) {
+        Ok(present) if present.data_type() == field.data_type() => column,
+        Ok(_) | Err(_) => cast(column, field.data_type().clone()).alias(field.name()),
     }
 }
 
@@ -161,7 +181,7 @@ fn difference(
     let differs = |at| binary_expr(ident(of(NOW, at)), Operator::IsDistinctFrom, ident(of(BEFORE, at)));
     let compared = fields().filter(|(_, field)| is_compared(field.name()) && !is_key(field.name()));
     let is_changed = compared.fold(is_gone().or(ident(BEFORE).is_null()), |any, (at, _)| any.or(differs(at)));
-    let result = |(at, field): (usize, &arrow::datatypes::FieldRef)| -> datafusion::error::Result<Expr> {
+    let result = |(at, field): (usize, &FieldRef)| -> datafusion::error::Result<Expr> {
         let value = match field.name().as_str() {
             SEQUENCE => cast(lit(place.clone()), field.data_type().clone()),
             DELETED => is_gone(),

@@ -30,7 +30,7 @@ impl FlowRun<'_> {
         (file, source): (&DataFile, Option<Source>),
         (cut, spread): (&Cut, &Spread),
     ) -> Result<Option<Touched>> {
-        let Some(source) = source.filter(|source| source.is_laid_out_as(&cut.format)).map(Arc::new) else {
+        let Some(source) = source.map(Arc::new) else {
             return Ok(self.loses_any(table, file, cut).await?.then_some(Touched::Whole));
         };
         let mut touched = vec![false; source.groups().len()];
@@ -47,6 +47,9 @@ impl FlowRun<'_> {
         drop(looked_at);
         if !touched.contains(&true) {
             return Ok(None);
+        }
+        if !source.is_laid_out_as(&cut.format) {
+            return Ok(Some(Touched::Whole));
         }
         for group in source.groups() {
             touched[group] |= cut.may_forget(source.group(group));

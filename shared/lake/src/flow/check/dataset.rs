@@ -4,7 +4,7 @@ use arrow::compute::can_cast_types;
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use headwater_core::check::suggestion;
 use headwater_core::diagnostic::{Diagnostic, Span};
-use headwater_core::graph::properties::Z_ORDER;
+use headwater_core::graph::properties::{ENABLE_TYPE_WIDENING, Z_ORDER};
 use headwater_core::model::{AutoCdc, Dataset, Dedup, Expectation, Flow};
 use headwater_core::provenance::{EVENT_TIME, METADATA};
 use headwater_core::sql::{place_of_column, place_of_name};
@@ -205,5 +205,9 @@ fn disagreement(flow: &Flow, new: &Field, old: &Field) -> Diagnostic {
 fn changed(dataset: &Dataset, (new, old): (&Field, &Field), rebuild: &str) -> Diagnostic {
     let (name, was, is) = (new.name(), sql(old.data_type()), sql(new.data_type()));
     let message = format!("`{name}` of `{}` is {was}, but would become {is}", dataset.name);
-    Diagnostic::error("TABLE_CHANGED.COLUMN_TYPE", message).help(rebuild)
+    let help = match joined(old.data_type(), new.data_type(), Growth::Types) {
+        Some(_) => format!("set TBLPROPERTIES ('{ENABLE_TYPE_WIDENING}' = 'true') to widen it; or {rebuild}"),
+        None => rebuild.to_owned(),
+    };
+    Diagnostic::error("TABLE_CHANGED.COLUMN_TYPE", message).help(help)
 }
