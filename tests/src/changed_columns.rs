@@ -3,10 +3,8 @@
 use std::collections::BTreeSet;
 
 use headwater_core::name::DatasetName;
-use headwater_core::trigger::Cause;
-use headwater_runtime::local::FunctionKind;
 
-use crate::lakes::{Lab, rows, tick, try_update, update, values, wake};
+use crate::lakes::{Lab, rows, rush, try_update, update, values};
 
 const RAW: &str =
     "CREATE STREAMING TABLE raw AS SELECT * EXCEPT (_metadata) FROM STREAM read_files('in', format => 'json');";
@@ -130,11 +128,7 @@ async fn columns_are_added_while_many_runs_are_under_way() {
     for at in 0..6 {
         let line = |id: u32| format!("{{\"id\": {id}, \"seq\": {at}, \"c{at}\": {id}}}\n");
         lab.arrive(&format!("{at}.json"), (0..3).map(line).collect::<String>());
-        tick(&lab.lake(&sql), FunctionKind::BronzeFiles).await;
-        let lakes = [lab.lake(&sql), lab.lake(&sql), lab.lake(&sql)];
-        let [first, second, compacting] = &lakes;
-        let compact = wake(compacting, FunctionKind::Compact, Cause::Timer(Vec::new()));
-        futures::join!(tick(first, FunctionKind::Silver), tick(second, FunctionKind::Silver), compact);
+        rush(&lab, &sql).await;
     }
     let lake = lab.lake(&sql);
     update(&lake).await;

@@ -189,16 +189,21 @@ async fn a_damaged_table_is_named_and_nothing_is_lost() {
     assert!(untold.is_empty(), "nobody says so: {untold:#?}");
 }
 
-/// What is wrong with statistics in a log entry: what stands there, and what takes its place.
-const STATISTICS: [(&str, &str, &str); 4] = [
+/// What is wrong with what a log entry says of a file: what stands there, and what takes its place.
+const STATISTICS: [(&str, &str, &str); 5] = [
     ("no JSON", "\\\"numRecords\\\":", "\\\"numRecords\\\";"),
     ("an end too many", "\\\"minValues\\\":{", "\\\"minValues\\\":"),
     ("a text for a count", "\\\"numRecords\\\":40", "\\\"numRecords\\\":\\\"many\\\""),
     ("a list for bounds", "\\\"n\\\":100", "\\\"n\\\":[100]"),
+    (
+        "a deletion vector of a kind that nobody knows",
+        "\"tags\":null",
+        "\"tags\":null,\"deletionVector\":{\"storageType\":\"x\",\"pathOrInlineDv\":\"y\",\"sizeInBytes\":1,\"cardinality\":1}",
+    ),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn broken_statistics_are_told_with_the_name_of_their_table() {
+async fn what_is_broken_about_a_file_is_told_with_the_name_of_its_table() {
     let mut scene = Scene::new().await;
     let is_commit = |path: &Path| path.as_ref().ends_with(".json");
     let newest = scene.files.iter().find(|(path, told)| *told == Told::Always && is_commit(path));

@@ -233,6 +233,15 @@ pub(crate) async fn update(lake: &Lake) -> Report {
     well(try_update(lake).await)
 }
 
+/// Lands what has arrived; then two processes of silver and one of compaction at once, whatever comes of it.
+pub(crate) async fn rush(lab: &Lab, sql: &str) {
+    tick(&lab.lake(sql), FunctionKind::BronzeFiles).await;
+    let lakes = [lab.lake(sql), lab.lake(sql), lab.lake(sql)];
+    let [first, second, compacting] = &lakes;
+    let compact = wake(compacting, FunctionKind::Compact, Cause::Timer(Vec::new()));
+    futures::join!(tick(first, FunctionKind::Silver), tick(second, FunctionKind::Silver), compact);
+}
+
 /// Runs work until it ends, or the process that its store is of has died.
 pub(crate) async fn until_death(faults: &FaultStore, work: impl Future<Output = Report>) {
     tokio::select! {

@@ -23,7 +23,6 @@ mod filters;
 mod flows;
 mod formats;
 mod frames;
-mod fuzz;
 mod headers;
 mod hostile;
 mod ingest;

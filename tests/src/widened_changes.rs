@@ -8,12 +8,11 @@ use deltalake::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use futures::TryStreamExt;
 use headwater_core::name::DatasetName;
 use headwater_core::report::Outcome;
-use headwater_core::trigger::Cause;
 use headwater_runtime::local::FunctionKind;
 use headwater_testkit::points::{Blow, Moment, PointStore, Strike};
 use object_store::{ObjectStore, ObjectStoreExt};
 
-use crate::lakes::{Lab, contents, lake_of, pipeline, rows, tick, try_update, update, values, wake, well};
+use crate::lakes::{Lab, contents, lake_of, pipeline, rows, rush, tick, try_update, update, values, well};
 use crate::logs::judge_logs;
 use crate::widening::Log;
 
@@ -181,11 +180,7 @@ async fn a_table_widens_while_many_runs_are_under_way() {
         let (sql, lab) = (kept_by(NARROW, how), Lab::new());
         for (at, batch) in BATCHES.iter().enumerate() {
             lab.arrive(&format!("{at}.json"), batch);
-            tick(&lab.lake(&sql), FunctionKind::BronzeFiles).await;
-            let lakes = [lab.lake(&sql), lab.lake(&sql), lab.lake(&sql)];
-            let [first, second, compacting] = &lakes;
-            let compact = wake(compacting, FunctionKind::Compact, Cause::Timer(Vec::new()));
-            futures::join!(tick(first, FunctionKind::Silver), tick(second, FunctionKind::Silver), compact);
+            rush(&lab, &sql).await;
         }
         let lake = lab.lake(&sql);
         update(&lake).await;

@@ -1,6 +1,7 @@
 //! A warm handle of one Delta table.
 
 use std::ops::RangeInclusive;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -168,7 +169,13 @@ impl Table {
     #[expect(deprecated, reason = "commits need the add action itself, with its statistics as text")]
     pub(crate) async fn files_where(&self, is_wanted: impl Fn(&LogicalFileView) -> bool) -> Result<Vec<DataFile>> {
         let files = self.live_files().await?;
-        Ok(files.iter().filter(is_wanted).map(|file| self.data_file(file.add_action())).collect())
+        // delta-rs panics over a deletion vector of a kind that it doesn't know.
+        let action = |file: LogicalFileView| {
+            let add = catch_unwind(AssertUnwindSafe(|| file.add_action()));
+            let unknown = || format!("`{}` has a deletion vector that can't be read", file.path());
+            add.map(|add| self.data_file(add)).map_err(|_| self.error(DeltaTableError::Generic(unknown())))
+        };
+        files.iter().filter(is_wanted).map(action).collect()
     }
 
     /// Whether there is no live data file.
