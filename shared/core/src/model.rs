@@ -7,7 +7,7 @@
 mod cdc;
 mod read;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -55,16 +55,26 @@ impl Pipeline {
     /// Whether columns of a dataset may get wider types: as its `delta.enableTypeWidening` says, or else if those may that it is filled from.
     #[must_use]
     pub fn may_widen(&self, name: &DatasetName) -> bool {
-        let name = name.main().filter(|main| self.dataset(main).is_some()).unwrap_or_else(|| name.clone());
-        let asked = self.dataset(&name).and_then(|dataset| dataset.properties.get(ENABLE_TYPE_WIDENING));
-        let source_may = |relation: &Relation| match relation.dataset() {
-            Some(source) => *source != name && self.may_widen(source),
-            None => relation.source.read().is_some_and(|read| read.evolution.widens_types()),
-        };
-        match asked {
-            Some(asked) => asked.eq_ignore_ascii_case("true"),
-            None => self.flows_into(&name).flat_map(|flow| &flow.query.relations).any(source_may),
+        let mut filled = BTreeSet::new();
+        // Flows come after those that fill what they read.
+        for flow in &self.flows {
+            let source_may = |relation: &Relation| match relation.dataset() {
+                Some(source) => self.is_said_to_widen(source, &filled),
+                None => relation.source.read().is_some_and(|read| read.evolution.widens_types()),
+            };
+            if flow.query.relations.iter().any(source_may) {
+                filled.insert(&flow.target);
+            }
         }
+        self.is_said_to_widen(name, &filled)
+    }
+
+    /// The same, of what is filled from something that may widen.
+    fn is_said_to_widen(&self, name: &DatasetName, filled: &BTreeSet<&DatasetName>) -> bool {
+        let main = name.main().filter(|main| self.dataset(main).is_some());
+        let name = main.as_ref().unwrap_or(name);
+        let said = self.dataset(name).and_then(|dataset| dataset.properties.get(ENABLE_TYPE_WIDENING));
+        said.map_or_else(|| filled.contains(name), |said| said.eq_ignore_ascii_case("true"))
     }
 
     /// The path of a dataset's table below the lake's root; `None` for views, which have no table.
