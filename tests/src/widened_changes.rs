@@ -11,6 +11,8 @@ use headwater_core::report::Outcome;
 use headwater_runtime::local::FunctionKind;
 use headwater_testkit::points::{Blow, Moment, PointStore, Strike};
 use object_store::{ObjectStore, ObjectStoreExt};
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
 
 use crate::lakes::{Lab, contents, lake_of, pipeline, rows, rush, tick, try_update, update, values, well};
 use crate::logs::judge_logs;
@@ -306,4 +308,63 @@ async fn a_sequence_with_other_parts_is_refused_whatever_widens() {
     let outcomes: Vec<_> =
         report.flows.iter().filter(|flow| flow.changes.is_some()).map(|flow| &flow.outcome).collect();
     assert!(matches!(outcomes[..], [Outcome::Committed { .. }]), "{outcomes:?}");
+}
+
+/// A batch in parts by ranges of keys, and between any two of its steps another flow makes the keys wider.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_may_widen_between_the_parts_of_a_batch() {
+    let read = |name: &str| {
+        format!(
+            "CREATE STREAMING TABLE {name} AS SELECT * EXCEPT (_metadata) FROM STREAM read_files('in', format => 'json', pathGlobFilter => '{name}*',
+               schemaHints => 'id INT, seq INT, n INT', schemaEvolutionMode => 'addNewColumnsWithTypeWidening');
+             CREATE FLOW of_{name} AS AUTO CDC INTO t FROM STREAM {name} KEYS (id) SEQUENCE BY seq COLUMNS (id, n);"
+        )
+    };
+    let (of_many, of_wide) = (read("many"), read("wide"));
+    let sql = format!("CREATE STREAMING TABLE t; {of_many} {of_wide}");
+    let lab = Lab::new();
+    let line = |id: u64, seq: u64| format!("{{\"id\":{id},\"seq\":{seq},\"n\":{}}}\n", id % 7);
+    lab.arrive("many0.json", (0..4).map(|id| line(id * 10, 1)).collect::<String>());
+    update(&lab.lake(&sql)).await;
+    lab.arrive("many1.json", (0..9).map(|id| line(id, 2)).collect::<String>());
+    lab.arrive("wide1.json", line(3, 3) + &line(5_000_000_000, 3));
+    well(tick(&lab.lake(&sql), FunctionKind::BronzeFiles).await);
+
+    let silver = |sql: &str, store| {
+        let mut pipeline = pipeline(sql);
+        pipeline.settings.memory_limit = 3 * (2 << 10);
+        lake_of(&pipeline, lab.folder.path(), store)
+    };
+    // One flow each, of the same pipeline otherwise.
+    let only = |flow: &str| format!("CREATE STREAMING TABLE t; {flow}");
+    let undisturbed = PointStore::new(Arc::new(lab.store.fork()), None);
+    well(tick(&silver(&only(&of_many), Arc::new(undisturbed.clone())), FunctionKind::Silver).await);
+    let points: Vec<String> = undisturbed.points().into_iter().filter(|point| point.contains("silver/t")).collect();
+    let wanted = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "10", "20", "30", "5000000000"];
+    let mut met = 0;
+    for point in points.iter().step_by(2) {
+        let store = lab.store.fork();
+        let held = PointStore::new(Arc::new(store.clone()), None);
+        let rival = silver(&only(&of_wide), Arc::new(store.clone()));
+        let (came, has_come) = tokio::sync::oneshot::channel();
+        // Its future can't leave its thread, so it has one.
+        let whole = || Handle::current().block_on(async move { well(tick(&rival, FunctionKind::Silver).await) });
+        held.hold(point, async move {
+            spawn_blocking(whole).await.unwrap();
+            let _ = came.send(());
+        });
+        let lake = silver(&only(&of_many), Arc::new(held));
+        tick(&lake, FunctionKind::Silver).await;
+        drop(lake);
+        met += usize::from(has_come.await.is_ok());
+        let lake = silver(&sql, Arc::new(store.clone()));
+        well(tick(&lake, FunctionKind::Silver).await);
+        let mut found = values(&lake, "t", "id").await;
+        found.sort_unstable_by_key(|id| id.parse::<u64>().unwrap());
+        assert_eq!(found, wanted, "before {point}");
+        let rows = rows(&lake, &DatasetName::new("t")).await;
+        assert!(rows.contains(&"id=5000000000 | n=2".to_owned()), "{rows:?}");
+    }
+    println!("{met} of {} points met", points.len() / 2);
+    assert!(met >= 20, "{met} of {}", points.len() / 2);
 }

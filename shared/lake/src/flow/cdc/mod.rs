@@ -112,6 +112,8 @@ impl FlowRun<'_> {
             return self.apply_part(session, &batch, report).await;
         }
         let from = self.progress_of(pinned, &batch.identity).await?;
+        // Parts are ranges of encoded keys: another flow may have widened them meanwhile.
+        let keys = session.shape.key_schema()?;
         let mut counts = ChangeCounts::default();
         for part in parts {
             let now = self.pin_target().await?;
@@ -119,6 +121,9 @@ impl FlowRun<'_> {
                 return Ok(None);
             }
             let session = Session { progress: Some(from.unwrap_or(START)), ..self.changing(&now, &batch, part).await? };
+            if session.shape.key_schema()? != keys {
+                return Ok(None);
+            }
             match self.apply_part(session, &batch, report.clone()).await? {
                 Some(FlowReport { outcome: Outcome::Committed { .. } | Outcome::NothingNew, changes, .. }) => {
                     counts = changes.map_or(counts, |changes| counts.plus(changes));
@@ -132,7 +137,11 @@ impl FlowRun<'_> {
             }
         }
         let now = self.pin_target().await?;
-        let done = self.apply_part(self.changing(&now, &batch, last).await?, &batch, report).await?;
+        let session = self.changing(&now, &batch, last).await?;
+        if session.shape.key_schema()? != keys {
+            return Ok(None);
+        }
+        let done = self.apply_part(session, &batch, report).await?;
         Ok(done.map(|mut report| {
             report.changes = report.changes.map(|changes| changes.plus(counts));
             report
