@@ -38,6 +38,7 @@ mod poison;
 mod redrive;
 mod requests;
 mod shadows;
+#[cfg(target_os = "linux")]
 mod simulation;
 mod slices;
 mod soak;

@@ -2,25 +2,30 @@
 //! decides, while processes die, answers are lost, writes come late and messages come twice. Their clocks differ, another
 //! engine writes to one of their tables, and the store is in bad weather in half of the runs.
 //!
-//! A process runs alone until it is about to write; then the seed says who goes on, and what becomes of the write. So
-//! a seed is a schedule: a failing one is printed with what happened, made smaller, and fails again when it is tried alone:
-//! `HEADWATER_SIMULATION_SEED=7`, or `HEADWATER_SIMULATION_DRAWS` with the list that was printed.
+//! A process runs alone until it is about to write; then the seed says who goes on, what becomes of the write, and what time it
+//! is. So a seed is a schedule, the same each time: a failing one is printed with what happened, made smaller, and fails again
+//! when it is tried alone: `HEADWATER_SIMULATION_SEED=7`, or `HEADWATER_SIMULATION_DRAWS` with the list that was printed.
 //! `HEADWATER_SIMULATION_SEEDS=10000` tries more of them, `400..1000` those.
+//!
+//! One simulation runs at a time in a process, so that the system can tell when it is at rest (`rest`): each test here runs
+//! itself in processes of their own.
 
 mod actors;
 mod chance;
 mod evidence;
+mod rest;
 mod store;
 mod turns;
 mod world;
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::runtime::Runtime;
 
@@ -29,7 +34,10 @@ use self::world::World;
 use crate::logs::redacted_logs;
 
 /// Seeds that are tried unless the environment says otherwise.
-const SEEDS: u64 = 24;
+const SEEDS: Range<u64> = 0..24;
+
+/// Seeds that one process tries.
+const PER_PROCESS: u64 = 12;
 
 /// Simpler runs that are tried for one that fails.
 const TRIES: usize = 120;
@@ -37,8 +45,11 @@ const TRIES: usize = 120;
 /// After so many seeds it is told how far they are.
 const PROGRESS: u64 = 100;
 
-/// Runs at once for each core: they sleep now and then.
-const PER_CORE: usize = 3;
+/// Processes at once for each core: they sleep now and then.
+const PER_CORE: usize = 2;
+
+/// Set where a test runs in a process of its own.
+const ALONE: &str = "HEADWATER_SIMULATION_ALONE";
 
 /// What a run was.
 struct Run {
@@ -55,14 +66,6 @@ struct Failure {
     panic: Box<dyn Any + Send>,
 }
 
-/// How long the parts of runs took together.
-#[derive(Debug, Default)]
-struct Times {
-    played: Duration,
-    finished: Duration,
-    judged: Duration,
-}
-
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
 }
@@ -72,28 +75,23 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// One simulation, from the first message to what is in the tables at the end.
-async fn live(world: &World, times: &Mutex<Times>) {
-    let began = Instant::now();
+async fn live(world: &World) {
     Box::pin(actors::play(world)).await;
-    let played = began.elapsed();
     let lake = world.lake(Arc::new(world.store.clone()));
     Box::pin(actors::finish(world, &lake)).await;
-    let finished = began.elapsed();
     Box::pin(evidence::judge(world, &lake)).await;
-    let mut times = times.lock().unwrap();
-    times.played += played;
-    times.finished += finished - played;
-    times.judged += began.elapsed() - finished;
 }
 
-/// One thread, which says when it has nothing to do.
-fn runtime(world: &World) -> Runtime {
-    let turns = Arc::clone(&world.turns);
-    tokio::runtime::Builder::new_current_thread().enable_all().on_thread_park(move || turns.rests()).build().unwrap()
+/// One thread, and others for what would hold it up. No time passes but when it is told to.
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
 }
 
-fn simulate(world: &World, times: &Mutex<Times>) -> Result<Run, Failure> {
-    let ended = catch_unwind(AssertUnwindSafe(|| runtime(world).block_on(Box::pin(live(world, times)))));
+fn simulate(world: &World) -> Result<Run, Failure> {
+    let runtime = runtime();
+    let ended = catch_unwind(AssertUnwindSafe(|| runtime.block_on(Box::pin(live(world)))));
+    world.turns.close();
+    runtime.shutdown_background();
     let (story, draws) = (world.turns.story(), world.turns.drawn());
     match ended {
         Ok(()) => Ok(Run { story, draws }),
@@ -102,7 +100,7 @@ fn simulate(world: &World, times: &Mutex<Times>) -> Result<Run, Failure> {
 }
 
 fn run(draws: &Draws) -> Result<Run, Failure> {
-    simulate(&World::new(draws), &Mutex::default())
+    simulate(&World::new(draws))
 }
 
 /// Makes a failing run smaller, prints it, and fails as it does.
@@ -118,11 +116,11 @@ fn fail(seed: &str, failure: Failure) -> ! {
     resume_unwind(failure.panic);
 }
 
-/// Seeds in a row: so many, or from one to before another.
-fn seeds() -> Range<u64> {
-    let Some(text) = variable("HEADWATER_SIMULATION_SEEDS") else { return 0..SEEDS };
+/// Seeds in a row, as the environment has them: so many, or from one to before another.
+fn seeds(name: &str) -> Option<Range<u64>> {
+    let text = variable(name)?;
     let (first, end) = text.split_once("..").unwrap_or(("0", &text));
-    first.parse().expect("a number of seeds")..end.parse().expect("a number of seeds")
+    Some(first.parse().expect("a number of seeds")..end.parse().expect("a number of seeds"))
 }
 
 /// What the environment asks for in place of seeds in a row.
@@ -135,35 +133,39 @@ fn asked() -> Option<(String, Draws)> {
     Some((format!("HEADWATER_SIMULATION_SEED={seed}"), Draws::Seed(seed)))
 }
 
-#[test]
-fn nothing_is_lost_or_doubled_in_any_schedule() {
-    if let Some((name, draws)) = asked() {
-        match run(&draws) {
-            Ok(run) => println!("{}", run.story.join("\n")),
-            Err(failure) => fail(&name, failure),
-        }
-        return;
-    }
-    let seeds = seeds();
-    let (next, times, began) = (AtomicU64::new(seeds.start), Mutex::new(Times::default()), Instant::now());
-    let (met, failed) = (Mutex::new(BTreeMap::<String, u64>::new()), Mutex::new(None));
+/// Whether this process runs this test alone.
+fn is_alone() -> bool {
+    variable(ALONE).is_some()
+}
+
+/// This test in a process of its own, with these variables.
+fn alone(test: &str, variables: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args([test, "--exact", "--nocapture"]).env(ALONE, "1").envs(variables.iter().copied()).stdin(Stdio::null());
+    command
+}
+
+/// What this test says in a process of its own.
+fn said(test: &str, variables: &[(&str, &str)]) -> String {
+    let output = alone(test, variables).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{}\n{said}{}", output.status, String::from_utf8_lossy(&output.stderr));
+    said
+}
+
+/// Tries seeds in processes of their own, several at once, until one fails.
+fn each_of(seeds: &Range<u64>, per_process: u64, try_some: impl Fn(Range<u64>) + Sync) {
+    let (next, fails) = (AtomicU64::new(seeds.start), AtomicBool::new(false));
     let work = || {
-        while failed.lock().unwrap().is_none() {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds.end {
+        while !fails.load(Ordering::Relaxed) {
+            let first = next.fetch_add(per_process, Ordering::Relaxed);
+            if first >= seeds.end {
                 return;
             }
-            if seed > seeds.start && seed % PROGRESS == 0 {
-                println!("seed {seed} of {seeds:?} begins after {:.0?}", began.elapsed());
-            }
-            match simulate(&World::new(&Draws::Seed(seed)), &times) {
-                Ok(run) => {
-                    let mut met = met.lock().unwrap();
-                    for line in run.story {
-                        *met.entry(line.split(' ').next().unwrap_or_default().to_owned()).or_default() += 1;
-                    }
-                }
-                Err(failure) => drop(failed.lock().unwrap().get_or_insert((seed, failure))),
+            let tried = catch_unwind(AssertUnwindSafe(|| try_some(first..seeds.end.min(first + per_process))));
+            if let Err(panic) = tried {
+                fails.store(true, Ordering::Relaxed);
+                resume_unwind(panic);
             }
         }
     };
@@ -173,45 +175,128 @@ fn nothing_is_lost_or_doubled_in_any_schedule() {
             scope.spawn(work);
         }
     });
-    if let Some((seed, failure)) = failed.into_inner().unwrap() {
-        fail(&format!("HEADWATER_SIMULATION_SEED={seed}"), failure);
+}
+
+/// How a line begins that tells what runs met, and how often.
+const MET: &str = "met:";
+
+/// Tries seeds here, one after another, and says what they met.
+fn try_here(seeds: Range<u64>) {
+    println!();
+    let mut met = BTreeMap::<String, u64>::new();
+    for seed in seeds {
+        match run(&Draws::Seed(seed)) {
+            Ok(run) => {
+                for line in run.story {
+                    *met.entry(line.split(' ').next().unwrap_or_default().to_owned()).or_default() += 1;
+                }
+            }
+            Err(failure) => fail(&format!("HEADWATER_SIMULATION_SEED={seed}"), failure),
+        }
     }
-    let (met, times) = (met.into_inner().unwrap(), times.into_inner().unwrap());
-    println!("seeds {seeds:?} in {:?} by {threads} threads: {met:?}; {times:?} of threads", began.elapsed());
-    for fate in ["goes", "refused", "lost", "late", "lands", "dies", "dead", "outside", "slow", "hit"] {
+    for (fate, times) in met {
+        println!("{MET} {fate} {times}");
+    }
+}
+
+#[test]
+fn nothing_is_lost_or_doubled_in_any_schedule() {
+    const NAME: &str = "simulation::nothing_is_lost_or_doubled_in_any_schedule";
+    let seeds = seeds("HEADWATER_SIMULATION_SEEDS").unwrap_or(SEEDS);
+    if let Some((name, draws)) = asked() {
+        if !is_alone() {
+            assert!(alone(NAME, &[]).status().unwrap().success(), "{name} fails");
+            return;
+        }
+        match run(&draws) {
+            Ok(run) => println!("{}", run.story.join("\n")),
+            Err(failure) => fail(&name, failure),
+        }
+        return;
+    }
+    if is_alone() {
+        return try_here(seeds);
+    }
+    let (began, met) = (Instant::now(), Mutex::new(BTreeMap::<String, u64>::new()));
+    each_of(&seeds, PER_PROCESS, |some| {
+        if some.start / PROGRESS > some.start.saturating_sub(PER_PROCESS) / PROGRESS {
+            println!("seed {} of {seeds:?} begins after {:.0?}", some.start, began.elapsed());
+        }
+        let told = said(NAME, &[("HEADWATER_SIMULATION_SEEDS", &format!("{}..{}", some.start, some.end))]);
+        let mut met = met.lock().unwrap();
+        for line in told.lines().filter_map(|line| line.strip_prefix(MET)) {
+            let (fate, times) = line.trim().split_once(' ').expect("a fate, and how often it was met");
+            *met.entry(fate.to_owned()).or_default() += times.parse::<u64>().unwrap();
+        }
+    });
+    let met = met.into_inner().unwrap();
+    println!("seeds {seeds:?} in {:?}: {met:?}", began.elapsed());
+    for fate in
+        ["goes", "refused", "lost", "late", "lands", "dies", "dead", "outside", "slow", "fails", "hit", "passes"]
+    {
         assert!(met.contains_key(fate), "in seeds {seeds:?} nothing met the fate `{fate}`: {met:?}");
     }
 }
 
-/// Seeds of runs that are the same each time.
-fn exact_seeds() -> impl Iterator<Item = u64> {
-    (0..).filter(|seed| World::new(&Draws::Seed(*seed)).is_exact())
+/// Seeds that are tried in two processes, and by what they drew, unless `HEADWATER_SIMULATION_EXACT` names others.
+const EXACT: Range<u64> = 0..8;
+
+/// What happened, and what the logs say.
+fn told(draws: &Draws) -> (Vec<usize>, String) {
+    let world = World::new(draws);
+    let run = simulate(&world).unwrap_or_else(|failure| resume_unwind(failure.panic));
+    let lake = world.lake(Arc::new(world.store.clone()));
+    let logs = runtime().block_on(redacted_logs(&world.store, &lake));
+    let logs = logs.replace(world.folder.path().to_str().unwrap(), "folder");
+    (run.draws, format!("{}\n{logs}", run.story.join("\n")))
 }
 
 #[test]
 fn the_same_seed_is_the_same_run() {
-    let told = |draws: &Draws| {
-        let world = World::new(draws);
-        let run = simulate(&world, &Mutex::default()).ok().unwrap();
-        let lake = world.lake(Arc::new(world.store.clone()));
-        let logs = runtime(&world).block_on(redacted_logs(&world.store, &lake));
-        let logs = logs.replace(world.folder.path().to_str().unwrap(), "folder");
-        (run.draws, run.story.join("\n"), logs)
-    };
-    for seed in exact_seeds().take(5) {
-        let (draws, story, logs) = told(&Draws::Seed(seed));
-        for (what, draws) in [("again", Draws::Seed(seed)), ("by its draws", Draws::Given(draws))] {
-            let (_, same_story, same_logs) = told(&draws);
-            assert_eq!(same_story, story, "seed {seed} {what}");
-            assert_eq!(same_logs, logs, "seed {seed} {what}");
+    const NAME: &str = "simulation::the_same_seed_is_the_same_run";
+    const BY_DRAWS: &str = "by what was drawn";
+    let seeds = seeds("HEADWATER_SIMULATION_EXACT").unwrap_or(EXACT);
+    if is_alone() {
+        for seed in seeds {
+            let (draws, by_seed) = told(&Draws::Seed(seed));
+            println!("{by_seed}\n{BY_DRAWS}");
+            println!("{}\nend", told(&Draws::Given(draws)).1);
         }
+        return;
     }
+    let whole = |seed| {
+        let world = World::new(&Draws::Seed(seed));
+        (world.roles.len() == world::ROLES.len()).then_some(world.storm.is_some())
+    };
+    let both: BTreeSet<bool> = EXACT.filter_map(whole).collect();
+    assert_eq!(both.len(), 2, "all processes in storms and in fair weather are among seeds {EXACT:?}");
+    each_of(&seeds, 1, |one| {
+        let variables = [("HEADWATER_SIMULATION_EXACT", &*format!("{}..{}", one.start, one.end))];
+        let runs = [said(NAME, &variables), said(NAME, &variables)].map(|said| {
+            let (before, after) = said.split_once(BY_DRAWS).expect("two runs");
+            let steps = |text: &str| text.trim().lines().map(str::to_owned).collect::<Vec<_>>();
+            let from = before.find('[').expect("what there is");
+            let until = after.find("\nend").expect("the end of the second run");
+            [steps(&before[from..]), steps(&after[..until])]
+        });
+        let first = &runs[0][0];
+        for (how, run) in [("by its draws", &runs[0][1]), ("in another process", &runs[1][0]), ("both", &runs[1][1])] {
+            let differ = first.iter().zip(run).find(|(one, other)| one != other);
+            assert!(first == run, "seed {} {how}: {differ:#?} in:\n{}", one.start, first.join("\n"));
+        }
+    });
 }
 
 #[test]
 fn a_bug_is_found_and_its_schedule_made_smaller() {
-    let forgetful = |draws: &Draws| simulate(&World::new(draws).forgetting(), &Mutex::default());
-    let found = exact_seeds().take(50).find_map(|seed| forgetful(&Draws::Seed(seed)).err());
+    const NAME: &str = "simulation::a_bug_is_found_and_its_schedule_made_smaller";
+    if !is_alone() {
+        said(NAME, &[]);
+        return;
+    }
+    let forgetful = |draws: &Draws| simulate(&World::new(draws).forgetting());
+    let is_fair = |seed: &u64| World::new(&Draws::Seed(*seed)).storm.is_none();
+    let found = (0..50).filter(is_fair).find_map(|seed| forgetful(&Draws::Seed(seed)).err());
     let found = found.expect("a seed in which a message is forgotten").draws;
     let smallest = shrunk(found.clone(), 40, |draws| forgetful(&Draws::Given(draws.to_vec())).is_err());
     assert!(smallest.len() * 3 < found.len() * 2, "{} draws of {}", smallest.len(), found.len());

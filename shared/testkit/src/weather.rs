@@ -42,12 +42,20 @@ pub enum Weather {
     Slow,
 }
 
+/// Who decides when what was hit is answered.
+#[async_trait]
+pub trait Answers: fmt::Debug + Send + Sync {
+    /// Ends when this is to be answered: `get silver/orders/*.parquet`.
+    async fn answers(&self, operation: &str);
+}
+
 /// A store that the weather hits. Clones share it.
 #[derive(Debug, Clone)]
 pub struct WeatherStore {
     inner: Arc<dyn ObjectStore>,
     weather: Weather,
     share: Share,
+    answers: Option<Arc<dyn Answers>>,
     lists: Arc<Mutex<BTreeMap<String, Vec<ObjectMeta>>>>,
 }
 
@@ -102,7 +110,13 @@ impl WeatherStore {
     /// A store that is hit in this share of what is asked of it.
     #[must_use]
     pub fn new(inner: Arc<dyn ObjectStore>, weather: Weather, (seed, per_mille): (u64, u64)) -> Self {
-        Self { inner, weather, share: Share::new(seed, per_mille), lists: Arc::default() }
+        Self { inner, weather, share: Share::new(seed, per_mille), answers: None, lists: Arc::default() }
+    }
+
+    /// The same, where what was hit is answered when this says so.
+    #[must_use]
+    pub fn answering(self, answers: Arc<dyn Answers>) -> Self {
+        Self { answers: Some(answers), ..self }
     }
 
     /// How often it was hit.
@@ -112,13 +126,19 @@ impl WeatherStore {
     }
 
     /// The weather, if it hits what is asked now and can.
-    fn hit(&self, affected: &[Weather], verb: &str, location: &str) -> Option<Weather> {
-        (affected.contains(&self.weather) && self.share.takes(verb, location)).then_some(self.weather)
+    async fn hit(&self, affected: &[Weather], verb: &str, location: &str) -> Option<Weather> {
+        if !affected.contains(&self.weather) || !self.share.takes(verb, location) {
+            return None;
+        }
+        if let Some(answers) = &self.answers {
+            answers.answers(&format!("{verb} {}", place(location))).await;
+        }
+        Some(self.weather)
     }
 
     /// What comes before an operation.
     async fn before(&self, verb: &str, location: &str) -> Result<Outlook> {
-        match self.hit(&ANY, verb, location) {
+        match self.hit(&ANY, verb, location).await {
             Some(Weather::SlowDown) => Err(failed("503 Slow Down", location)),
             Some(Weather::TooMany) => Err(failed("429 Too Many Requests", location)),
             Some(Weather::TimedOutBefore) => Err(failed("operation timed out", location)),
@@ -136,7 +156,7 @@ impl WeatherStore {
         self.before("list", &name).await?.answer(&name, ())?;
         let found: Vec<ObjectMeta> = self.inner.list(prefix).try_collect().await?;
         let old = locked(&self.lists).insert(name.clone(), found.clone());
-        match self.hit(&[Weather::StaleList], "stale", &name) {
+        match self.hit(&[Weather::StaleList], "stale", &name).await {
             Some(_) => Ok(old.unwrap_or(found)),
             None => Ok(found),
         }
@@ -198,7 +218,7 @@ impl ObjectStore for WeatherStore {
         let is_head = options.head;
         let outlook = self.before(if is_head { "head" } else { "get" }, location.as_ref()).await?;
         let got = self.inner.get_opts(location, options).await?;
-        if is_head || self.hit(&[Weather::CutBody], "body", location.as_ref()).is_none() {
+        if is_head || self.hit(&[Weather::CutBody], "body", location.as_ref()).await.is_none() {
             return outlook.answer(location.as_ref(), got);
         }
         let (meta, range, attributes) = (got.meta.clone(), got.range.clone(), got.attributes.clone());
@@ -220,7 +240,7 @@ impl ObjectStore for WeatherStore {
                 Err(error) => vec![Err(error)],
             };
             let name = prefix.map_or_else(String::new, |prefix| prefix.to_string());
-            if store.hit(&[Weather::PartialList], "broken", &name).is_some() {
+            if store.hit(&[Weather::PartialList], "broken", &name).await.is_some() {
                 found.truncate(found.len() / 2);
                 found.push(Err(failed("the list broke off", "")));
             }

@@ -15,7 +15,7 @@ use headwater_runtime::local::FunctionKind;
 use object_store::ObjectStore;
 use object_store::path::Path;
 
-use super::turns::{Next, Step};
+use super::turns::{Clock, Landing, Step, follow};
 use super::world::{Whereabouts, World};
 use crate::lakes::{tick, wake, well};
 use crate::tables::with_delta_rs;
@@ -25,27 +25,17 @@ const SKEW: usize = 25;
 
 /// Lets the processes run by chance, and what comes late land.
 pub(super) async fn play(world: &World) {
+    let (clock, passing) = Clock::new();
+    let (turns, ghosts) = (Arc::clone(&world.turns), world.ghosts.clone());
+    // While a thread of the pool is at work, no time passes by itself.
+    let directed = tokio::task::spawn_blocking(move || turns.direct(&clock, &ghosts));
     let processes = futures::future::join_all((0..world.roles.len()).map(|actor| process(world, actor)));
-    tokio::join!(Box::pin(direct(world)), processes);
-    while let Some((location, payload, options)) = world.ghosts.take() {
-        let _ = world.store.put_opts(&location, payload, options).await;
+    let (directed, ..) = tokio::join!(directed, processes, follow(passing));
+    directed.unwrap();
+    while !world.ghosts.is_empty() {
+        world.ghosts.land();
     }
-}
-
-/// Gives turns until all processes are done.
-async fn direct(world: &World) {
-    loop {
-        match world.turns.next(!world.ghosts.is_empty()).await {
-            Next::Went => {}
-            Next::Ghost => {
-                if let Some((location, payload, options)) = world.ghosts.take() {
-                    let landed = world.store.put_opts(&location, payload, options).await.is_ok();
-                    world.turns.note(format!("lands {landed}"));
-                }
-            }
-            Next::End => return,
-        }
-    }
+    tokio::time::resume();
 }
 
 /// One process after another in one role: each lives until it dies.

@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use futures::StreamExt;
+use futures::executor::block_on;
 use futures::stream::BoxStream;
 use headwater_testkit::points::place;
-use headwater_testkit::weather::{Share, Weather, WeatherStore};
+use headwater_testkit::weather::{Answers, Share, Weather, WeatherStore};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
@@ -17,26 +18,37 @@ use object_store::{
 };
 use tokio::sync::Notify;
 
-use super::turns::{Fate, Step, Turns};
+use super::turns::{Fate, Landing, Step, Turns};
 
 /// A write that comes late.
 type Ghost = (Path, PutPayload, PutOptions);
 
 /// Writes that processes have given up, and that will happen all the same.
-#[derive(Debug, Default, Clone)]
-pub(super) struct Ghosts(Arc<Mutex<Vec<Ghost>>>);
+#[derive(Debug, Clone)]
+pub(super) struct Ghosts {
+    store: InMemory,
+    waiting: Arc<Mutex<Vec<Ghost>>>,
+}
 
 impl Ghosts {
-    pub(super) fn take(&self) -> Option<Ghost> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    /// Of this store.
+    pub(super) fn new(store: &InMemory) -> Self {
+        Self { store: store.clone(), waiting: Arc::default() }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    fn waiting(&self) -> MutexGuard<'_, Vec<Ghost>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Landing for Ghosts {
+    fn is_empty(&self) -> bool {
+        self.waiting().is_empty()
     }
 
-    fn add(&self, ghost: Ghost) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(ghost);
+    fn land(&self) -> bool {
+        let Some((location, payload, options)) = self.waiting().pop() else { return false };
+        block_on(self.store.put_opts(&location, payload, options)).is_ok()
     }
 }
 
@@ -69,6 +81,20 @@ impl Storm {
     }
 }
 
+/// Whoever asked in vain is told in turn: by then all that it asked for at once has been asked for.
+#[derive(Debug)]
+struct InTurn {
+    actor: usize,
+    turns: Arc<Turns>,
+}
+
+#[async_trait]
+impl Answers for InTurn {
+    async fn answers(&self, operation: &str) {
+        self.turns.wait(self.actor, Step::Fails(operation.to_owned())).await;
+    }
+}
+
 /// A process's view of the store. Once the process is dead, nothing that it left running does anything.
 #[derive(Debug, Clone)]
 pub(super) struct View {
@@ -96,7 +122,8 @@ impl View {
             storm => (0, storm),
         };
         let Storm { weather, per_mille } = storm.unwrap_or(Storm { weather: Weather::SlowDown, per_mille: 0 });
-        let inner = WeatherStore::new(Arc::new(inner.clone()), weather, (seed, per_mille));
+        let answers = Arc::new(InTurn { actor, turns: Arc::clone(&turns) });
+        let inner = WeatherStore::new(Arc::new(inner.clone()), weather, (seed, per_mille)).answering(answers);
         let slow = Share::new(seed, is_slow);
         Self { inner, slow, actor, turns, ghosts, dead: Arc::default(), death: Arc::default() }
     }
@@ -158,7 +185,7 @@ impl ObjectStore for View {
         match fate {
             Fate::Goes => return self.inner.put_opts(location, payload, options).await,
             Fate::Refused => {}
-            Fate::Late => self.ghosts.add((location.clone(), payload, options)),
+            Fate::Late => self.ghosts.waiting().push((location.clone(), payload, options)),
             Fate::Lost => drop(self.inner.put_opts(location, payload, options).await?),
             Fate::Dies => self.die(),
             Fate::Dead => {

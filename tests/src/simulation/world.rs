@@ -44,7 +44,7 @@ const MORE: [&str; 4] = [
 ];
 
 /// Processes that there may be, by what they do; the last one is no function but another engine.
-const ROLES: [Option<FunctionKind>; 9] = [
+pub(super) const ROLES: [Option<FunctionKind>; 9] = [
     Some(FunctionKind::BronzeEvents),
     Some(FunctionKind::BronzeEvents),
     Some(FunctionKind::BronzeFiles),
@@ -143,12 +143,13 @@ impl World {
             File::open(&path).unwrap().set_modified(SystemTime::UNIX_EPOCH + second).unwrap();
             files.push((format!("f{at}.json"), text));
         }
+        let store = InMemory::new();
         let turns = Turns::new(chance, roles.len());
         turns.note(format!("{roles:?} {storm:?} {more:?}"));
         Self {
             turns: Arc::new(turns),
-            ghosts: Ghosts::default(),
-            store: InMemory::new(),
+            ghosts: Ghosts::new(&store),
+            store,
             folder,
             pipeline: pipeline_of(more),
             roles,
@@ -158,12 +159,6 @@ impl World {
             queue,
             forgets: false,
         }
-    }
-
-    /// Whether two runs are the same, and not only alike. In a storm it hangs on threads of the library's own how much a process
-    /// asks for before it gives up; and whoever lands files writes rows and what is put aside at once, in either order.
-    pub(super) fn is_exact(&self) -> bool {
-        self.storm.is_none() && !self.roles.contains(&Some(FunctionKind::BronzeFiles))
     }
 
     /// The same with a bug: messages of a process that dies are taken for done.
