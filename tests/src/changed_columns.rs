@@ -111,7 +111,7 @@ async fn a_wider_type_is_refused_until_the_table_is_rebuilt_and_a_narrower_one_f
     let found: Vec<String> = wider.check(&BTreeSet::new()).await.iter().map(ToString::to_string).collect();
     assert!(found[0].contains("TABLE_CHANGED.COLUMN_TYPE") && found[0].contains("--full-refresh=t"), "{found:?}");
     let report = format!("{:?}", try_update(&wider).await);
-    assert!(report.contains("column `n` is Int32, but the query now gives Int64"), "{report}");
+    assert!(report.contains("column `n` is INT, but the query now gives BIGINT"), "{report}");
     wider.full_refresh(&DatasetName::new("t")).await.unwrap();
     update(&wider).await;
     assert_eq!(rows(&wider, &DatasetName::new("t")).await, ["id=1 | n=1", "id=2 | n=2", "id=3 | n=3"]);

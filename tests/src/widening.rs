@@ -325,7 +325,11 @@ async fn side_tables_and_readers_widen_with_their_table_unless_they_say_otherwis
     update(&lab.lake(&staying)).await;
     lab.arrive("b.json", "{\"n\":3000000001}\n{\"n\":3000000002}\n");
     let report = format!("{:?}", try_update(&lab.lake(&staying)).await);
-    assert!(report.contains("column `n` is Int32, but the query now gives Int64"), "{report}");
+    assert!(report.contains("column `n` is INT, but the query now gives BIGINT"), "{report}");
+    assert!(
+        report.contains("help: set TBLPROPERTIES ('delta.enableTypeWidening' = 'true') to widen it, cast it"),
+        "{report}"
+    );
     let found: Vec<_> = lab.lake(&staying).check(&Default::default()).await.iter().map(ToString::to_string).collect();
     let help = "set TBLPROPERTIES ('delta.enableTypeWidening' = 'true') to widen it; or rebuild it with";
     let refused = |finding: &String| finding.contains("TABLE_CHANGED.COLUMN_TYPE") && finding.contains(help);

@@ -88,7 +88,7 @@ pub enum LakeError {
     },
     /// A column's type isn't the table's.
     #[error(
-        "table {table}: column `{column}` is {from}, but the query now gives {to}\n  help: cast it in the query, or run the table with --full-refresh"
+        "table {table}: column `{column}` is {from}, but the query now gives {to}\n  help: {remedy}cast it in the query, or run the table with --full-refresh"
     )]
     SchemaMismatch {
         /// The table.
@@ -99,6 +99,8 @@ pub enum LakeError {
         from: String,
         /// The query's type.
         to: String,
+        /// What helps beside a cast and a full refresh, with a comma after it.
+        remedy: String,
     },
     /// A value doesn't fit its column's type.
     #[error(

@@ -12,7 +12,7 @@ use super::FlowRun;
 use super::outlet::TablePlan;
 use crate::align::{grown, joined, merged};
 use crate::commit::SchemaChange;
-use crate::engine::{arrow_schema, storable_schema};
+use crate::engine::{arrow_schema, sql_name, storable_schema};
 use crate::error::{LakeError, Result};
 use crate::ingest::side_schema;
 use crate::layout::keys;
@@ -182,11 +182,17 @@ pub(super) fn target_schema(
         if let Ok(old) = existing.field_with_name(field.name())
             && joined(old.data_type(), field.data_type(), growth).is_none()
         {
+            let (from, to) = (old.data_type(), field.data_type());
+            let remedy = match joined(from, to, Growth::Types) {
+                Some(_) => format!("set TBLPROPERTIES ('{ENABLE_TYPE_WIDENING}' = 'true') to widen it, "),
+                None => String::new(),
+            };
             return Err(LakeError::SchemaMismatch {
                 table: dataset.name.to_string(),
                 column: field.name().clone(),
-                from: old.data_type().to_string(),
-                to: field.data_type().to_string(),
+                from: sql_name(from),
+                to: sql_name(to),
+                remedy,
             });
         }
     }
