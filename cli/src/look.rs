@@ -99,7 +99,7 @@ impl Look {
         history: &[CommitEntry],
     ) -> Result<Option<Slice>> {
         let Ok(layout) = Layout::of(&self.pipeline, name, table) else { return Ok(None) };
-        let bins = layout.bins(&layout.candidates(table).await?, None);
+        let bins = layout.bins(table, None).await?.bins;
         let last = history.iter().find_map(|entry| entry.report.as_ref()?.slice);
         let done = last.filter(|slice| slice.done < slice.planned).map_or(0, |slice| slice.done);
         let bytes_left = bins.iter().flatten().map(DataFile::size).sum();

@@ -25,6 +25,7 @@ mod formats;
 mod frames;
 mod headers;
 mod hostile;
+mod hot_partitions;
 mod ingest;
 mod joined;
 mod lakes;

@@ -40,7 +40,7 @@ async fn progress(storage: &Storage) -> Vec<(u64, u64)> {
 async fn left(storage: &Storage) -> (usize, u64) {
     let (lake, table) = (lake_of(storage), open(storage).await);
     let layout = Layout::of(lake.pipeline(), &DatasetName::new("numbers"), &table).unwrap();
-    let bins = layout.bins(&table.files().await.unwrap(), None);
+    let bins = layout.bins(&table, None).await.unwrap().bins;
     (bins.len(), bins.iter().flatten().map(headwater_lake::table::DataFile::size).sum())
 }
 

@@ -57,6 +57,9 @@ async fn explain(lake: &Lake, names: &[DatasetName], output: &Output) -> Result<
         .bytes("bytes", plans.iter().map(|plan| Some(plan.bytes)))
         .number("commits", plans.iter().map(|plan| Some(plan.slices as u64)))
         .number("files after", plans.iter().map(|plan| Some(plan.files_after as u64)));
+    let are_spared = plans.iter().any(|plan| plan.spared > 0);
+    let spared = plans.iter().map(|plan| Some(plan.spared as u64));
+    let listing = if are_spared { listing.number("being changed", spared) } else { listing };
     let is_clustered = plans.iter().any(|plan| !plan.clustered_by.is_empty());
     let by = plans.iter().map(|plan| Some(plan.clustered_by.join(", ")).filter(|by| !by.is_empty()));
     let listing = if is_clustered { listing.text("clustered by", by) } else { listing };

@@ -3,12 +3,26 @@
 //! Only small files are touched: what has reached half of the target size stays as it is, so that
 //! the cost of compaction is that of the small files; and a file is rewritten only to one that is
 //! larger by half, so that a table that grows by small files isn't rewritten over and over.
+//!
+//! Where rows are being changed, whoever changes them writes small files anew anyway, and a compaction there makes that
+//! batch begin again or is in vain. So files of a **hot** partition are left alone until there are too many of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hash;
+
+use chrono::TimeDelta;
 
 /// Files of a bin at most: each costs memory, and a line of the log entry.
 pub(crate) const MOST_FILES: usize = 2_000;
+
+/// A change of rows counts for so long.
+pub const HEAT: TimeDelta = TimeDelta::minutes(5);
+
+/// So many commits that change rows of a partition make it hot.
+const HOT_COMMITS: usize = 3;
+
+/// So many times as many small files as elsewhere are worth compacting in a hot partition.
+const SPARED: usize = 4;
 
 /// A live data file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +52,31 @@ impl Policy {
     pub fn may_be_worth_it(self, (files, bytes): (u64, u64)) -> bool {
         files > 1 && (files >= self.min_files as u64 || bytes >= self.target_size / 2)
     }
+}
+
+/// The partitions that are hot, by those in which each commit of the last [`HEAT`] took rows away or changed them.
+#[must_use]
+pub fn hot_partitions<P: Ord>(commits: impl IntoIterator<Item = BTreeSet<P>>) -> BTreeSet<P> {
+    let mut times = BTreeMap::<P, usize>::new();
+    for partition in commits.into_iter().flatten() {
+        *times.entry(partition).or_default() += 1;
+    }
+    times.into_iter().filter(|(_, times)| *times >= HOT_COMMITS).map(|(partition, _)| partition).collect()
+}
+
+/// Pins the files of hot partitions, but of those with too many small ones. Says how many it has pinned.
+pub fn spare_hot<P: Ord>(files: &mut [Candidate<P>], hot: &BTreeSet<P>, policy: Policy) -> usize {
+    let most = policy.min_files.max(2).saturating_mul(SPARED);
+    let mut small = BTreeMap::<&P, usize>::new();
+    for file in files.iter().filter(|file| !file.pinned && file.size < policy.target_size / 2) {
+        *small.entry(&file.partition).or_default() += 1;
+    }
+    let is_spared = |partition: &P| hot.contains(partition) && small.get(partition).is_none_or(|small| *small < most);
+    let spared: Vec<bool> = files.iter().map(|file| !file.pinned && is_spared(&file.partition)).collect();
+    for (file, is_spared) in files.iter_mut().zip(&spared) {
+        file.pinned |= is_spared;
+    }
+    spared.into_iter().filter(|is_spared| *is_spared).count()
 }
 
 /// Indexes of the files of each bin. Each bin has at least two files of one partition, and about the
@@ -142,6 +181,45 @@ mod tests {
     }
 
     #[test]
+    fn a_partition_is_hot_while_one_commit_after_another_changes_its_rows() {
+        let commits =
+            [[1_u8, 2].as_slice(), &[1], &[2, 3], &[1, 3]].map(|partitions| partitions.iter().copied().collect());
+        assert_eq!(hot_partitions(commits.clone()), [1].into());
+        assert!(hot_partitions(commits.into_iter().take(3)).is_empty());
+    }
+
+    #[test]
+    fn hot_partitions_are_left_alone_until_they_have_too_many_files() {
+        let hot = [1].into();
+        let planned = |small: usize| {
+            let mut files: Vec<_> = (0..small).map(|_| file(1, 2)).chain((0..4).map(|_| file(2, 2))).collect();
+            files.push(Candidate { pinned: true, ..file(1, 2) });
+            let spared = spare_hot(&mut files, &hot, POLICY);
+            (spared, plan_bins(&files, POLICY).len())
+        };
+        assert_eq!(planned(11), (11, 1));
+        assert_eq!(planned(12), (0, 2));
+    }
+
+    #[test]
+    fn a_hot_partition_comes_to_rest_after_it_was_compacted() {
+        let (hot, mut sizes) = ([1].into(), Vec::<u64>::new());
+        let mut compactions = 0;
+        for _ in 0..240 {
+            sizes.push(1);
+            let mut files: Vec<_> = sizes.iter().map(|size| file(1, *size)).collect();
+            spare_hot(&mut files, &hot, Policy { target_size: 10_000, min_files: 3 });
+            let bins = plan_bins(&files, Policy { target_size: 10_000, min_files: 3 });
+            compactions += bins.len();
+            let made = bins.iter().map(|bin| bin.iter().map(|index| sizes[*index]).sum());
+            let kept = (0..sizes.len()).filter(|index| !bins.iter().flatten().any(|in_bin| in_bin == index));
+            sizes = kept.map(|index| sizes[index]).chain(made).collect();
+        }
+        assert_eq!(sizes.iter().sum::<u64>(), 240);
+        assert!((1..=24).contains(&compactions), "{compactions} compactions of 240 files");
+    }
+
+    #[test]
     fn two_files_that_make_a_large_one_go_together() {
         assert_eq!(plan_bins(&[file(1, 30), file(1, 25)], POLICY), [[0, 1]]);
         assert!(plan_bins(&[file(1, 20), file(1, 25)], POLICY).is_empty());
@@ -171,7 +249,7 @@ mod tests {
         fn bins_are_sound(files in prop::collection::vec((0_u8..3, 1_u64..120, prop::bool::weighted(0.1)), 0..60), target_size in 1_u64..200, min_files in 0_usize..5) {
             let files: Vec<_> = files.into_iter().map(|(partition, size, pinned)| Candidate { partition, size, pinned, cube: None }).collect();
             let bins = plan_bins(&files, Policy { target_size, min_files });
-            let mut seen = std::collections::BTreeSet::new();
+            let mut seen = BTreeSet::new();
             for bin in bins {
                 prop_assert!(bin.len() > 1);
                 let total = bin.iter().map(|index| files[*index].size).sum::<u64>();

@@ -17,7 +17,7 @@ use headwater_core::trigger::{Cause, Trigger};
 use crate::commit::{Change, CommitOutcome, RetryPolicy, commit};
 use crate::error::{LakeError, Result};
 use crate::lake::Lake;
-use crate::layout::{Layout, is_pinned};
+use crate::layout::{Bins, Layout, is_pinned};
 use crate::protocol::check_writable;
 use crate::table::{DataFile, Table};
 use crate::write::discard;
@@ -37,6 +37,8 @@ pub struct CompactionPlan {
     pub bytes: u64,
     /// Slices, each of them a commit.
     pub slices: usize,
+    /// Files that are left alone while rows of their partitions are being changed.
+    pub spared: usize,
     /// Files that there would be then.
     pub files_after: usize,
     /// Files that nobody reads any more, of which vacuum would delete as many.
@@ -110,7 +112,7 @@ impl Lake {
             let Some(table) = self.table(&dataset).await? else { continue };
             let layout = Layout::of(self.pipeline(), &dataset, &table)?;
             let files = usize::try_from(table.totals().await?.files).unwrap_or(usize::MAX);
-            let bins = layout.bins(&layout.candidates(&table).await?, None);
+            let Bins { bins, spared } = layout.bins(&table, None).await?;
             let expired = self.expired_files(&dataset, &table, Self::now()).await?;
             let rewritten = bins.iter().map(Vec::len).sum();
             plans.push(CompactionPlan {
@@ -119,6 +121,7 @@ impl Lake {
                 rewritten,
                 bytes: bins.iter().map(|bin| size(bin)).sum(),
                 slices: bins.len(),
+                spared,
                 files_after: files - rewritten + bins.iter().map(|bin| layout.files_of(bin)).sum::<usize>(),
                 clustered_by: layout.clustered_by,
                 expired,
@@ -153,7 +156,7 @@ impl Lake {
         check_writable(&self.storage().table_url(table.path()), table.head())?;
         report.flows.extend(self.checkpoint(dataset, trigger).await?);
         let layout = Layout::of(self.pipeline(), dataset, &table)?;
-        let bins = layout.bins(&layout.candidates(&table).await?, left);
+        let bins = layout.bins(&table, left).await?.bins;
         let planned = bins.len() as u64;
         Ok((planned > 0).then(|| Slices { dataset: dataset.clone(), left: bins.into(), planned }))
     }

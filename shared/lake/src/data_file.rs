@@ -1,5 +1,6 @@
 //! A data file, as the log tells of it.
 
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, Utc};
@@ -10,6 +11,16 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::storage::Storage;
+
+/// Names and values of a partition's columns, by name.
+pub(crate) type Partition = Vec<(String, Option<String>)>;
+
+/// A partition as log entries have it.
+pub(crate) fn partition_of(values: &HashMap<String, Option<String>>) -> Partition {
+    let mut partition: Vec<_> = values.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+    partition.sort();
+    partition
+}
 
 /// A data file of a table. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -86,11 +97,8 @@ impl DataFile {
 
     /// Partition values in a fixed order, for grouping.
     #[must_use]
-    pub fn partition(&self) -> Vec<(String, Option<String>)> {
-        let mut values: Vec<_> =
-            self.add.partition_values.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-        values.sort();
-        values
+    pub fn partition(&self) -> Partition {
+        partition_of(&self.add.partition_values)
     }
 
     /// Whether rows of the file are deleted by a deletion vector.

@@ -6,14 +6,16 @@ use std::time::Duration;
 use arrow::datatypes::{DataType, SchemaRef};
 use deltalake::kernel::Add;
 use headwater_core::clustering::{cube_size, plan_cubes};
-use headwater_core::compaction::{Candidate, Policy, plan_bins};
+use headwater_core::compaction::{Candidate, Policy, plan_bins, spare_hot};
 use headwater_core::model::{Dedup, Pipeline};
 use headwater_core::name::DatasetName;
 use headwater_core::slices::in_time;
 use uuid::Uuid;
 
 use crate::align::position;
+use crate::data_file::Partition;
 use crate::error::{LakeError, Result};
+use crate::lake::Lake;
 use crate::table::{DataFile, Table};
 
 /// Into so many files goes, where rows are changed, what is one file elsewhere.
@@ -24,6 +26,15 @@ const CUBE: &str = "headwater.cube";
 
 /// The tag that names the columns by which it was sorted, as JSON.
 const CLUSTERED_BY: &str = "headwater.clusteredBy";
+
+/// Which files of a table are to be written anew.
+#[derive(Debug, Clone, Default)]
+pub struct Bins {
+    /// Files that are to be written anew together.
+    pub bins: Vec<Vec<DataFile>>,
+    /// How many files are left alone while their partitions are hot.
+    pub spared: usize,
+}
 
 /// The wanted layout of one table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,12 +70,12 @@ impl Layout {
         })
     }
 
-    /// The files of a table that [`Self::bins`] asks for: of one that isn't clustered, the small ones. None, if the totals of
+    /// The files of a table that may be in bins: of one that isn't clustered, the small ones. None, if the totals of
     /// the table tell that they are too few for a bin, so that it needn't read its files.
     ///
     /// # Errors
     /// As [`Table::files`].
-    pub async fn candidates(&self, table: &Table) -> Result<Vec<DataFile>> {
+    async fn candidates(&self, table: &Table) -> Result<Vec<DataFile>> {
         if !self.clustered_by.is_empty() {
             return table.files().await;
         }
@@ -78,8 +89,19 @@ impl Layout {
     }
 
     /// The files that are to be written anew together, in bins that can each be done in the time that is left.
-    #[must_use]
-    pub fn bins(&self, files: &[DataFile], left: Option<Duration>) -> Vec<Vec<DataFile>> {
+    ///
+    /// # Errors
+    /// As [`Self::candidates`].
+    pub async fn bins(&self, table: &Table, left: Option<Duration>) -> Result<Bins> {
+        let files = self.candidates(table).await?;
+        let hot = match self.is_changed && files.len() > 1 {
+            true => table.hot_partitions(Lake::now()).await?,
+            false => BTreeSet::new(),
+        };
+        Ok(self.bins_of(&files, &hot, left))
+    }
+
+    fn bins_of(&self, files: &[DataFile], hot: &BTreeSet<Partition>, left: Option<Duration>) -> Bins {
         let tag = self.tag();
         let candidate = |file: &DataFile| Candidate {
             partition: file.partition(),
@@ -87,12 +109,14 @@ impl Layout {
             pinned: is_pinned(file),
             cube: tag.as_ref().and_then(|tag| cube_of(file, tag)),
         };
-        let candidates: Vec<_> = files.iter().map(candidate).collect();
+        let mut candidates: Vec<_> = files.iter().map(candidate).collect();
+        let spared = spare_hot(&mut candidates, hot, self.policy);
         let bins = match tag {
             None => plan_bins(&candidates, self.policy),
             Some(_) => plan_cubes(&candidates, self.policy, in_time(self.cube_size, left).max(self.policy.target_size)),
         };
-        bins.into_iter().map(|bin| bin.into_iter().map(|index| files[index].clone()).collect()).collect()
+        let files_of = |bin: Vec<usize>| bin.into_iter().map(|index| files[index].clone()).collect();
+        Bins { bins: bins.into_iter().map(files_of).collect(), spared }
     }
 
     /// How many files a bin becomes, about.

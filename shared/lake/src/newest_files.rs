@@ -1,10 +1,11 @@
 //! The newest files of a table, by its newest log entries alone.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
+use headwater_core::compaction::{HEAT, hot_partitions};
 
-use crate::data_file::DataFile;
+use crate::data_file::{DataFile, Partition, partition_of};
 use crate::error::Result;
 use crate::table::Table;
 
@@ -35,5 +36,23 @@ impl Table {
         }
         added.retain(|file| file.modified() >= since);
         Ok(Some(added))
+    }
+    /// The partitions whose rows are being changed, as the newest log entries tell.
+    ///
+    /// # Errors
+    /// As [`Self::added_since`].
+    pub(crate) async fn hot_partitions(&self, now: DateTime<Utc>) -> Result<BTreeSet<Partition>> {
+        let mut changed = Vec::new();
+        for version in (0..=self.version()).rev().take(ENTRIES) {
+            let Some(entry) = self.entry(version).await? else { break };
+            if entry.timestamp.is_none_or(|at| at < now - HEAT) {
+                break;
+            }
+            let removed = entry.removed.iter().filter(|file| file.data_change);
+            changed.push(
+                removed.map(|file| partition_of(file.partition_values.as_ref().unwrap_or(&HashMap::new()))).collect(),
+            );
+        }
+        Ok(hot_partitions(changed))
     }
 }
