@@ -123,13 +123,19 @@ def test_the_program_is_built_from_a_checkout(shop):
     built = {"reason": "compiler-artifact", "target": {"name": "headwater"}, "executable": str(shop.folder / "x86_64")}
     lines = ["no JSON", json.dumps({"reason": "compiler-artifact", "target": {"name": "zip"}}), json.dumps(built)]
     shop.write("messages", "\n".join(lines))
-    shop.write("bin/cargo", '#!/bin/sh\necho "$PWD $*" > ../asked\ncat ../messages\nexit ${EXIT:-0}\n')
+    shop.write("bin/cargo", '#!/bin/sh\necho "$PWD $* lto=$CARGO_PROFILE_DEPLOY_LTO" > ../asked\ncat ../messages\nexit ${EXIT:-0}\n')
     (shop.folder / "bin/cargo").chmod(0o755)
-    environment = os.environ | {"CARGO": str(shop.folder / "bin/cargo")}
+    environment = {name: value for name, value in os.environ.items() if name != "CARGO_PROFILE_DEPLOY_LTO"}
+    environment["CARGO"] = str(shop.folder / "bin/cargo")
     shop.run("package", "aws", "--source", "checkout", env=environment)
     asked = (shop.folder / "asked").read_text()
     assert asked.startswith(f"{shop.folder / 'checkout'} zigbuild --locked --profile deploy --package headwater")
-    assert "--target x86_64-unknown-linux-gnu.2.34" in asked
+    assert "--target x86_64-unknown-linux-gnu.2.34" in asked and asked.endswith("lto=\n")
+    for asks, lto in [({}, "thin"), ({"CARGO_PROFILE_DEPLOY_LTO": "fat"}, "fat")]:
+        said = shop.run("package", "aws", "--arch", "arm64", "--source", "checkout", env=environment | asks, expect=2)
+        asked = (shop.folder / "asked").read_text()
+        assert "isn't built for arm64" in said
+        assert "--target aarch64-unknown-linux-gnu.2.34" in asked and asked.endswith(f"lto={lto}\n")
 
     shutil.rmtree(shop.folder / "dist")
     said = shop.run("package", "aws", "--source", "checkout", env=environment | {"EXIT": "101"}, expect=1)
