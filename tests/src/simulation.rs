@@ -36,14 +36,14 @@ use crate::logs::redacted_logs;
 /// Seeds that are tried unless the environment says otherwise.
 const SEEDS: Range<u64> = 0..24;
 
-/// Seeds that one process tries.
-const PER_PROCESS: u64 = 12;
+/// Seeds that one process tries at least. It reads each pipeline once.
+const PER_PROCESS: u64 = 6;
+
+/// Processes for all seeds, about.
+const PROCESSES: u64 = 16;
 
 /// Simpler runs that are tried for one that fails.
 const TRIES: usize = 120;
-
-/// After so many seeds it is told how far they are.
-const PROGRESS: u64 = 100;
 
 /// Processes at once for each core: they sleep now and then.
 const PER_CORE: usize = 2;
@@ -83,12 +83,15 @@ async fn live(world: &World) {
 }
 
 /// One thread, and others for what would hold it up. No time passes but when it is told to.
-fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+fn runtime(world: &World) -> Runtime {
+    let [parks, unparks] = [&world.turns; 2].map(Arc::clone);
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.on_thread_park(move || parks.works(false)).on_thread_unpark(move || unparks.works(true));
+    builder.enable_all().start_paused(true).build().unwrap()
 }
 
 fn simulate(world: &World) -> Result<Run, Failure> {
-    let runtime = runtime();
+    let runtime = runtime(world);
     let ended = catch_unwind(AssertUnwindSafe(|| runtime.block_on(Box::pin(live(world)))));
     world.turns.close();
     runtime.shutdown_background();
@@ -217,9 +220,10 @@ fn nothing_is_lost_or_doubled_in_any_schedule() {
     if is_alone() {
         return try_here(seeds);
     }
+    let per_process = ((seeds.end - seeds.start) / PROCESSES).max(PER_PROCESS);
     let (began, met) = (Instant::now(), Mutex::new(BTreeMap::<String, u64>::new()));
-    each_of(&seeds, PER_PROCESS, |some| {
-        if some.start / PROGRESS > some.start.saturating_sub(PER_PROCESS) / PROGRESS {
+    each_of(&seeds, per_process, |some| {
+        if some.start > seeds.start && per_process > PER_PROCESS {
             println!("seed {} of {seeds:?} begins after {:.0?}", some.start, began.elapsed());
         }
         let told = said(NAME, &[("HEADWATER_SIMULATION_SEEDS", &format!("{}..{}", some.start, some.end))]);
@@ -246,7 +250,7 @@ fn told(draws: &Draws) -> (Vec<usize>, String) {
     let world = World::new(draws);
     let run = simulate(&world).unwrap_or_else(|failure| resume_unwind(failure.panic));
     let lake = world.lake(Arc::new(world.store.clone()));
-    let logs = runtime().block_on(redacted_logs(&world.store, &lake));
+    let logs = runtime(&world).block_on(redacted_logs(&world.store, &lake));
     let logs = logs.replace(world.folder.path().to_str().unwrap(), "folder");
     (run.draws, format!("{}\n{logs}", run.story.join("\n")))
 }

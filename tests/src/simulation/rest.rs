@@ -4,7 +4,10 @@
 //! been switched to. So if two looks at all threads, one after another, find each of them asleep and none switched
 //! to between, then there was a moment at which all slept, and nobody was left to wake them but whoever looked.
 
-use std::fs;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::Duration;
@@ -12,48 +15,76 @@ use std::time::Duration;
 /// Between looks, while something is at work.
 const PAUSE: Duration = Duration::from_micros(100);
 
-/// A thread that is asleep: its number, and how often it was switched from.
-type Asleep = (u64, u64);
+/// So many pauses go by without a look while the runtime says that it is at work. It can't say that another thread holds it up.
+const PAUSES: u32 = 20;
 
-/// Waits until all threads but the one that asks are asleep, or until there is no more reason to wait.
-pub(super) fn comes(is_over: impl Fn() -> bool) {
-    let own = own_number();
-    while !is_over() {
-        if let Some(seen) = look(own)
-            && look(own).as_ref() == Some(&seen)
-        {
-            return;
-        }
-        sleep(PAUSE);
+/// Bytes of what the system tells of a thread, and more.
+const STATUS: usize = 8 << 10;
+
+/// The threads of this process but one.
+#[derive(Debug)]
+pub(super) struct Threads {
+    own: u64,
+    /// What is told of each, once it was asked for.
+    told: BTreeMap<u64, File>,
+    /// Those that sleep, and how often each was switched from.
+    asleep: Vec<(u64, u64)>,
+}
+
+impl Threads {
+    /// All but the one that asks.
+    pub(super) fn others() -> Self {
+        // `/proc/thread-self` leads to `<process>/task/<thread>`.
+        let place: PathBuf = fs::read_link("/proc/thread-self").expect("Linux tells of threads");
+        let own = place.file_name().and_then(|name| name.to_str()?.parse().ok()).expect("a thread has a number");
+        Self { own, told: BTreeMap::new(), asleep: Vec::new() }
     }
-}
 
-/// The number of the thread that asks: `/proc/thread-self` leads to `<process>/task/<thread>`.
-fn own_number() -> u64 {
-    let place: PathBuf = fs::read_link("/proc/thread-self").expect("Linux tells of threads");
-    place.file_name().and_then(|name| name.to_str()?.parse().ok()).expect("a thread has a number")
-}
-
-/// All threads but one, if they are asleep.
-fn look(own: u64) -> Option<Vec<Asleep>> {
-    let numbers = fs::read_dir("/proc/self/task").ok()?;
-    let mut numbers: Vec<u64> = numbers.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
-    numbers.retain(|number| *number != own);
-    numbers.sort_unstable();
-    numbers.into_iter().map(asleep).collect()
-}
-
-fn asleep(number: u64) -> Option<Asleep> {
-    let status = fs::read_to_string(format!("/proc/self/task/{number}/status")).ok()?;
-    let mut switches = 0;
-    for line in status.lines() {
-        match line.split_once(':')? {
-            ("State", state) if !state.trim_start().starts_with('S') => return None,
-            ("voluntary_ctxt_switches" | "nonvoluntary_ctxt_switches", count) => {
-                switches += count.trim().parse::<u64>().ok()?;
+    /// Waits until all of them are asleep, or until there is no more reason to wait.
+    pub(super) fn rest(&mut self, is_at_work: impl Fn() -> bool, is_over: impl Fn() -> bool) {
+        let mut pauses = 0;
+        while !is_over() {
+            if (!is_at_work() || pauses % PAUSES == PAUSES - 1) && self.look() {
+                let seen = self.asleep.clone();
+                if self.look() && self.asleep == seen {
+                    return;
+                }
             }
-            _ => {}
+            pauses += 1;
+            sleep(PAUSE);
         }
     }
-    Some((number, switches))
+
+    /// Whether each of them sleeps, the newest first.
+    fn look(&mut self) -> bool {
+        let Ok(entries) = fs::read_dir("/proc/self/task") else { return false };
+        let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        let mut numbers: Vec<u64> = numbers.filter(|number| *number != self.own).collect();
+        numbers.sort_unstable_by(|a, b| b.cmp(a));
+        self.told.retain(|number, _| numbers.contains(number));
+        self.asleep.clear();
+        for number in numbers {
+            let Some(switches) = self.asleep(number) else { return false };
+            self.asleep.push((number, switches));
+        }
+        true
+    }
+
+    /// How often a thread was switched from, if it sleeps.
+    fn asleep(&mut self, number: u64) -> Option<u64> {
+        let file = match self.told.entry(number) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(File::open(format!("/proc/self/task/{number}/status")).ok()?),
+        };
+        let mut status = [0; STATUS];
+        let length = file.read_at(&mut status, 0).ok()?;
+        let status = std::str::from_utf8(&status[..length]).ok()?;
+        let after = |name: &str| Some(status.split_once(name)?.1.trim_start());
+        if !after("\nState:")?.starts_with('S') {
+            return None;
+        }
+        // The last two lines.
+        let counts = after("\nvoluntary_ctxt_switches:")?.lines();
+        counts.map(|line| line.rsplit(['\t', ' ']).next()?.parse::<u64>().ok()).sum()
+    }
 }

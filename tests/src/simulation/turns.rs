@@ -13,7 +13,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
 use super::chance::Chance;
-use super::rest;
+use super::rest::Threads;
 
 /// For so long nothing happens, now and then, before a process begins something.
 const PAUSE: Duration = Duration::from_secs(20);
@@ -139,6 +139,8 @@ type Passing = (Duration, Hears);
 pub(super) struct Turns {
     inner: Mutex<Inner>,
     home: ThreadId,
+    /// Whether the runtime says that it has something to do.
+    is_at_work: AtomicBool,
 }
 
 /// What was chosen to happen next.
@@ -158,7 +160,7 @@ impl Turns {
     pub(super) fn new(chance: Chance, actors: usize) -> Self {
         let actors = (0..actors).map(|_| Actor::default()).collect();
         let inner = Inner { actors, chance, story: Vec::new(), unheard: Vec::new(), is_over: false };
-        Self { inner: Mutex::new(inner), home: thread::current().id() }
+        Self { inner: Mutex::new(inner), home: thread::current().id(), is_at_work: AtomicBool::new(true) }
     }
 
     /// Waits until it is this process's turn, and says what becomes of what it is about to do.
@@ -174,6 +176,11 @@ impl Turns {
             inner.actors[actor].waits.push(Waiting { step, turn, heard: hears.0.clone(), is_elsewhere });
         }
         fate.await.unwrap_or(Fate::Dies)
+    }
+
+    /// Says whether the runtime has something to do.
+    pub(super) fn works(&self, is_at_work: bool) {
+        self.is_at_work.store(is_at_work, Ordering::SeqCst);
     }
 
     /// Says that a process has nothing more to do.
@@ -207,12 +214,13 @@ impl Turns {
 
     /// Lets processes go on by chance until all are done, and what comes late land. This thread must be none of theirs.
     pub(super) fn direct(&self, clock: &Clock, ghosts: &impl Landing) {
-        while let Some(next) = self.next(ghosts) {
+        let mut threads = Threads::others();
+        while let Some(next) = self.next(&mut threads, ghosts) {
             match next {
                 Next::Turn(at) => {
                     if self.lock().pauses(at) {
                         clock.passes(PAUSE, self);
-                        self.comes_to_rest();
+                        self.comes_to_rest(&mut threads);
                     }
                     self.lock().go(at);
                 }
@@ -220,17 +228,17 @@ impl Turns {
                     let landed = ghosts.land();
                     self.note(format!("lands {landed}"));
                 }
-                Next::Nap => self.wakes_all(clock),
+                Next::Nap => self.wakes_all(&mut threads, clock),
                 Next::End => return,
             }
         }
     }
 
     /// Lets time pass until nobody sleeps. How long somebody meant to sleep may hang on chance of its own.
-    fn wakes_all(&self, clock: &Clock) {
+    fn wakes_all(&self, threads: &mut Threads, clock: &Clock) {
         for naps in 0..NAPS {
             clock.passes(NAP * 2_u32.pow(naps), self);
-            self.comes_to_rest();
+            self.comes_to_rest(threads);
             let inner = self.lock();
             if inner.is_over || !inner.actors.iter().any(Actor::sleeps) {
                 return;
@@ -240,16 +248,16 @@ impl Turns {
     }
 
     /// What is to happen next, once all is at rest; `None` if the simulation is over.
-    fn next(&self, ghosts: &impl Landing) -> Option<Next> {
-        self.comes_to_rest();
+    fn next(&self, threads: &mut Threads, ghosts: &impl Landing) -> Option<Next> {
+        self.comes_to_rest(threads);
         let mut inner = self.lock();
         if inner.is_over { None } else { Some(inner.next(!ghosts.is_empty())) }
     }
 
     /// Waits until nothing runs and whoever asked in vain has been told.
-    fn comes_to_rest(&self) {
+    fn comes_to_rest(&self, threads: &mut Threads) {
         loop {
-            rest::comes(|| self.lock().is_over);
+            threads.rest(|| self.is_at_work.load(Ordering::SeqCst), || self.lock().is_over);
             let mut inner = self.lock();
             inner.unheard.retain(|heard| !heard.is_so());
             let answered = match inner.unheard.is_empty() {
