@@ -1,10 +1,15 @@
 //! AUTO CDC: tables that are kept by changes of their rows.
 
+use std::sync::Arc;
+
 use headwater_core::name::DatasetName;
 use headwater_core::report::{ChangeCounts, Outcome};
 use headwater_runtime::local::FunctionKind;
+use headwater_testkit::points::PointStore;
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
 
-use crate::lakes::{Lab, lake_of, pipeline, rows, tick, try_update, update, values};
+use crate::lakes::{Lab, lake_of, pipeline, rows, tick, try_update, update, values, well};
 
 const RAW: &str = "CREATE STREAMING TABLE raw AS SELECT * FROM STREAM read_files('in', format => 'json',
   schema => 'id INT, name STRING, city STRING, op STRING, seq INT, part INT, changed ARRAY<STRING>');";
@@ -188,7 +193,7 @@ async fn a_change_writes_a_quarter_of_a_file_anew() {
     let mut pipeline = pipeline(&kept_by("SEQUENCE BY seq COLUMNS (id, city)"));
     pipeline.settings.target_file_size = 400_000;
     let lab = Lab::new();
-    let lake = || lake_of(&pipeline, lab.folder.path(), std::sync::Arc::new(lab.store.clone()));
+    let lake = || lake_of(&pipeline, lab.folder.path(), Arc::new(lab.store.clone()));
     let text = |id: u64| format!("{:016x}", id.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let line = |id: u64| format!("{{\"id\": {id}, \"city\": \"{0}{0}\", \"seq\": 1}}\n", text(id));
     lab.arrive("0.json", (0..40_000).map(line).collect::<String>());
@@ -400,4 +405,61 @@ async fn keys_longer_than_any_statistic_are_found_again() {
     let mut expected: Vec<String> = (0..keys.len()).map(last).collect();
     expected.sort_unstable();
     assert_eq!(values(&lab.lake(&sql), "t", "seq").await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_process_may_make_the_table_between_any_two_steps_of_one_that_does() {
+    let sql = format!(
+        "{RAW} CREATE STREAMING TABLE t;
+        CREATE FLOW f AS AUTO CDC INTO t FROM STREAM raw KEYS (id) SEQUENCE BY seq COLUMNS (id, name, seq);
+        CREATE FLOW g AS AUTO CDC INTO t FROM STREAM raw KEYS (id) SEQUENCE BY seq COLUMNS (id, name, seq);"
+    );
+    let lab = Lab::new();
+    lab.arrive("0.json", EXAMPLE.join("\n"));
+    well(tick(&lab.lake(&sql), FunctionKind::BronzeFiles).await);
+    let (pipeline, table) = (pipeline(&sql), DatasetName::new("t"));
+    let process = |store: &PointStore| lake_of(&pipeline, lab.folder.path(), Arc::new(store.clone()));
+    let undisturbed = PointStore::new(Arc::new(lab.store.fork()), None);
+    well(tick(&process(&undisturbed), FunctionKind::Silver).await);
+    let points: Vec<_> = undisturbed.points().into_iter().filter(|point| point.contains("silver/t")).collect();
+    assert!(points.iter().any(|point| point.starts_with("list ")), "{points:#?}");
+    let expected = rows(&process(&undisturbed), &table).await;
+    for point in points {
+        let store = lab.store.fork();
+        let held = PointStore::new(Arc::new(store.clone()), None);
+        let rival = lake_of(&pipeline, lab.folder.path(), Arc::new(store));
+        // Its future can't leave its thread, so it has one.
+        let whole = || Handle::current().block_on(async move { well(tick(&rival, FunctionKind::Silver).await) });
+        held.hold(&point, async move {
+            spawn_blocking(whole).await.unwrap();
+        });
+        let report = tick(&process(&held), FunctionKind::Silver).await;
+        assert!(report.is_success(), "{point}: {report:#?}");
+        assert_eq!(rows(&process(&held), &table).await, expected, "{point}");
+    }
+}
+
+#[tokio::test]
+async fn a_table_whose_side_table_was_deleted_says_so_and_can_be_rebuilt() {
+    let sql = kept_by("SEQUENCE BY seq COLUMNS (id, name, seq)");
+    let lab = Lab::new();
+    lab.arrive("0.json", EXAMPLE[..4].join("\n"));
+    update(&lab.lake(&sql)).await;
+    lab.forget("silver/t__changes").await;
+    lab.arrive("1.json", EXAMPLE[5]);
+    let report = try_update(&lab.lake(&sql)).await;
+    let reasons: Vec<_> = report
+        .flows
+        .iter()
+        .filter_map(|flow| match &flow.outcome {
+            Outcome::Retryable { reason } => Some(reason),
+            _ => None,
+        })
+        .collect();
+    let [reason] = reasons[..] else { panic!("{report:#?}") };
+    assert!(reason.contains("`t__changes`, by which it is kept, can't be found"), "{reason}");
+    assert!(reason.contains("--full-refresh=t"), "{reason}");
+    lab.lake(&sql).full_refresh(&DatasetName::new("t")).await.unwrap();
+    update(&lab.lake(&sql)).await;
+    assert_eq!(values(&lab.lake(&sql), "t", "id").await, ["123", "124", "125", "126"]);
 }

@@ -102,6 +102,16 @@ pub enum LakeError {
         /// What helps beside a cast and a full refresh, with a comma after it.
         remedy: String,
     },
+    /// The side table that a table is kept by isn't there.
+    #[error(
+        "table {table}: `{side}`, by which it is kept, can't be found\n  help: try again; if it was deleted, rebuild the table with --full-refresh={table}"
+    )]
+    SideTableGone {
+        /// The table.
+        table: String,
+        /// The side table.
+        side: String,
+    },
     /// A value doesn't fit its column's type.
     #[error(
         "column `{column}`: a value of type {from} doesn't fit {to}: {message}\n  help: cast it in the query with TRY_CAST, or declare the column with a wider type"
@@ -176,7 +186,7 @@ impl LakeError {
             Self::ColumnDoesNotFit { .. } | Self::ExpectationsViolated { .. } | Self::ExpectationFailedToRun { .. } => {
                 ErrorKind::Data
             }
-            Self::DataFileUnreadable { .. } => ErrorKind::Unavailable,
+            Self::DataFileUnreadable { .. } | Self::SideTableGone { .. } => ErrorKind::Unavailable,
             Self::Storage { source, .. } => storage_kind(source),
             Self::TableOutOfReach { source, .. } => failure_below(source.as_ref()).unwrap_or(ErrorKind::Unavailable),
             Self::Query(source) => query_kind(source),

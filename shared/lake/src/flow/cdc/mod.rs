@@ -104,7 +104,9 @@ impl FlowRun<'_> {
         batch: Batch<'_>,
         report: FlowReport,
     ) -> Result<Option<FlowReport>> {
-        self.check_kept(pinned).await?;
+        if !self.is_kept(pinned).await? {
+            return Ok(None);
+        }
         let session = self.changing(pinned, &batch, Part::default()).await?;
         let mut parts = self.parts(&batch.given, batch.rows, &session).await?;
         let last = parts.pop().unwrap_or_default();
@@ -229,16 +231,30 @@ impl FlowRun<'_> {
         self.settle(session.pinned, &plan, settled).await
     }
 
-    /// A table whose rows the side table doesn't know was filled in another way.
-    async fn check_kept(&self, pinned: &Pinned) -> Result<()> {
-        let (main, changes) = (filled(pinned.main.as_ref()).await?, filled(pinned.changes.as_ref()).await?);
-        if main.is_some() && changes.is_none() {
-            return Err(LakeError::Configuration {
-                message: format!("`{}` holds rows that no AUTO CDC has put there", self.dataset.name),
-                help: format!("rebuild it with --full-refresh={}, or keep another table by changes", self.dataset.name),
-            });
+    /// Whether the side table knows the rows of the table; no, where another process has made both since the side table was
+    /// looked for.
+    ///
+    /// # Errors
+    /// `Invalid` where the table was filled in another way; `Unavailable` where flows have kept it, and the side table isn't there.
+    async fn is_kept(&self, pinned: &Pinned) -> Result<bool> {
+        let Some(main) = filled(pinned.main.as_ref()).await? else { return Ok(true) };
+        if filled(pinned.changes.as_ref()).await?.is_some() {
+            return Ok(true);
         }
-        Ok(())
+        let (table, side) = (&self.dataset.name, self.flow.target.changes());
+        if filled(self.lake.table(&side).await?.as_ref()).await?.is_some() {
+            return Ok(false);
+        }
+        let pipeline = self.lake.pipeline();
+        for flow in pipeline.flows_into(table).filter(|flow| flow.changes.is_some()) {
+            if main.transaction(&flow.name.app_id(&pipeline.name)).await?.is_some() {
+                return Err(LakeError::SideTableGone { table: table.to_string(), side: side.to_string() });
+            }
+        }
+        Err(LakeError::Configuration {
+            message: format!("`{table}` holds rows that no AUTO CDC has put there"),
+            help: format!("rebuild it with --full-refresh={table}, or keep another table by changes"),
+        })
     }
 
     /// The changes of the batch that pass; the others are put aside.
