@@ -220,7 +220,7 @@ fn nothing_is_lost_or_doubled_in_any_schedule() {
     if is_alone() {
         return try_here(seeds);
     }
-    let per_process = ((seeds.end - seeds.start) / PROCESSES).max(PER_PROCESS);
+    let per_process = (seeds.end - seeds.start).div_ceil(PROCESSES).max(PER_PROCESS);
     let (began, met) = (Instant::now(), Mutex::new(BTreeMap::<String, u64>::new()));
     each_of(&seeds, per_process, |some| {
         if some.start > seeds.start && per_process > PER_PROCESS {
