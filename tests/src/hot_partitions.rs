@@ -19,8 +19,8 @@ const SQL: &str = "
     CREATE STREAMING TABLE latest PARTITIONED BY (place);
     CREATE FLOW changes AS AUTO CDC INTO latest FROM STREAM sent KEYS (place, k) SEQUENCE BY n;";
 
-fn eager(pipeline: Pipeline) -> Pipeline {
-    let mut pipeline = pipeline;
+/// Two small files are enough for compaction.
+fn eager(mut pipeline: Pipeline) -> Pipeline {
     pipeline.settings.compact_min_files = 2;
     pipeline
 }

@@ -37,6 +37,7 @@ impl Table {
         added.retain(|file| file.modified() >= since);
         Ok(Some(added))
     }
+
     /// The partitions whose rows are being changed, as the newest log entries tell.
     ///
     /// # Errors
