@@ -29,6 +29,9 @@ const CSV: &str = "CREATE STREAMING TABLE t (CONSTRAINT fives EXPECT (n % 5 <> 0
     read_files('in', format => 'csv', header => true, schema => 'n INT, note STRING');";
 const JSON: &str = "CREATE STREAMING TABLE t (CONSTRAINT fives EXPECT (n % 5 <> 0) ON VIOLATION DROP ROW)
     AS SELECT *, _metadata.row_index AS place FROM STREAM read_files('in', format => 'json');";
+const DOCUMENT: &str = "CREATE STREAMING TABLE t (CONSTRAINT fives EXPECT (n % 5 <> 0) ON VIOLATION DROP ROW)
+    AS SELECT *, _metadata.row_index AS place FROM STREAM
+    read_files('in', format => 'json', multiLine => true, schema => 'n INT, note STRING');";
 const TEXT: &str = "CREATE STREAMING TABLE t AS SELECT value, _metadata.row_index AS place FROM STREAM
     read_files('in', format => 'text');";
 const PARQUET: &str = "CREATE STREAMING TABLE t (CONSTRAINT fives EXPECT (n % 5 <> 0) ON VIOLATION DROP ROW)
@@ -81,6 +84,15 @@ fn json(rows: u32) -> String {
     (1..=rows).map(line).collect()
 }
 
+/// Objects over some lines each, between what stands before, between and after them.
+fn document(rows: u32, [before, between, after]: [&str; 3]) -> String {
+    let object = |n: u32| match n {
+        n if n.is_multiple_of(11) => format!("{{\"n\": \"x{n}\",\n \"note\": \"no number\"}}"),
+        n => format!("{{\"n\": {n},\n \"note\": \"[{{ {n}\"\n}}"),
+    };
+    format!("{before}{}{after}", (1..=rows).map(object).collect::<Vec<_>>().join(between))
+}
+
 fn gzip(text: &str) -> Vec<u8> {
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     packed.write_all(text.as_bytes()).unwrap();
@@ -121,6 +133,10 @@ async fn a_file_in_parts_gives_what_it_gives_whole() {
         (CSV, "a.csv.gz", gzip(&csv(60))),
         (JSON, "a.json", json(60).into_bytes()),
         (JSON, "a.json.gz", gzip(&json(60))),
+        (DOCUMENT, "a.json", document(60, ["\u{feff} [\n", ",\n", "\n]\n"]).into_bytes()),
+        (DOCUMENT, "a.json.gz", gzip(&document(60, ["[", ",", "]"]))),
+        (DOCUMENT, "a.json", document(60, ["\n", "\n", "\n\n"]).into_bytes()),
+        (DOCUMENT, "a.json", document(60, ["[", ",", ""]).into_bytes()),
         (TEXT, "a.txt", csv(60).trim_end().replace('"', "").into_bytes()),
         (PARQUET, "a.parquet", parquet(60)),
         (AVRO, "a.avro", avro(60)),
@@ -173,6 +189,7 @@ async fn whatever_befalls_a_part_each_row_is_in_one_place_once() {
     for (sql, name, body) in [
         (CSV, "a.csv", csv(40).into_bytes()),
         (JSON, "a.json.gz", gzip(&json(40))),
+        (DOCUMENT, "a.json", document(40, ["[\n", ",\n", "\n]\n"]).into_bytes()),
         (PARQUET, "a.parquet", parquet(40)),
         (AVRO, "a.avro", avro(40)),
     ] {

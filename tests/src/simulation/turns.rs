@@ -144,7 +144,7 @@ pub(super) struct Turns {
 }
 
 /// What was chosen to happen next.
-pub(super) enum Next {
+enum Next {
     /// A process goes on.
     Turn(usize),
     /// A late write is to land now.

@@ -59,9 +59,9 @@ impl FlowRun<'_> {
             Marked::UpTo(_) | Marked::Replaced(_) => true,
             Marked::Nothing | Marked::Done => {
                 let (has_places, access) = match read.format {
-                    Format::Json | Format::Csv(_) | Format::Text => (true, file.access()),
+                    Format::Json | Format::JsonDocument | Format::Csv(_) | Format::Text => (true, file.access()),
                     Format::Parquet | Format::Avro => (true, Access::Random),
-                    Format::JsonDocument | Format::Raw | Format::BinaryFile => (false, Access::Random),
+                    Format::Raw | Format::BinaryFile => (false, Access::Random),
                 };
                 has_places && is_cut(file.size, access, self.part_limit()) && !self.feeds_snapshots()
             }

@@ -97,10 +97,49 @@ fn is_integral(data_type: &DataType) -> bool {
 /// Why a record doesn't fit, when it gives a number with a fraction for an integer. What else may be
 /// wrong with it is for the decoder to say.
 pub(super) fn fraction_for_integer(record: &[u8], fields: &Fields) -> Option<String> {
+    if !may_give_fraction(record, fields) {
+        return None;
+    }
     let mut input = serde_json::Deserializer::from_slice(record);
     let error = Columns(fields).deserialize(&mut input).err()?;
     let reason = error.to_string();
     error.is_data().then(|| reason.split(" at line ").next().unwrap_or_default().to_owned())
+}
+
+/// Whether a number with a fraction stands under the outermost name of a column that holds integers: a look from one name to the
+/// next, so that only such records are parsed.
+fn may_give_fraction(record: &[u8], fields: &Fields) -> bool {
+    let (mut depth, mut at, mut text, mut name) = (0_u32, 0, 0..0, 0..0);
+    while at < record.len() {
+        match record[at] {
+            b'"' => {
+                let end = string_end(record, at + 1);
+                text = (at + 1).min(end)..end;
+                at = end;
+            }
+            b':' if depth == 1 => name = text.clone(),
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b'.' if may_hold_integers(&record[name.clone()], fields) => return true,
+            b'e' | b'E'
+                if record[..at].last().is_some_and(u8::is_ascii_digit)
+                    && may_hold_integers(&record[name.clone()], fields) =>
+            {
+                return true;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    false
+}
+
+/// Whether the column of a name as it is written holds integers, or can't be told.
+fn may_hold_integers(name: &[u8], fields: &Fields) -> bool {
+    match std::str::from_utf8(name) {
+        Ok(name) if !name.contains('\\') => fields.find(name).is_some_and(|(_, field)| is_integral(field.data_type())),
+        _ => true,
+    }
 }
 
 /// Walks an object by the columns wanted.

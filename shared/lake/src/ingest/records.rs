@@ -38,6 +38,8 @@ pub(super) struct Cutter<'a> {
     skipping: bool,
     /// Where a JSON document stands.
     list: List,
+    /// Whether a JSON document begins with a list; unknown before its first byte that isn't blank.
+    begins_with_list: Option<bool>,
 }
 
 /// Where a JSON document stands between two objects.
@@ -71,7 +73,16 @@ enum End {
 impl<'a> Cutter<'a> {
     /// At the beginning of an input; larger records than the limit may be cut short.
     pub(super) const fn new(format: &'a Format, limit: usize) -> Self {
-        Self { format, limit, line: 1, by_lines: 0, skipping: false, list: List::Outside }
+        Self { format, limit, line: 1, by_lines: 0, skipping: false, list: List::Outside, begins_with_list: None }
+    }
+
+    /// Behind what a document begins with, where another cutter was between two of its records.
+    pub(super) fn behind(mut self, head: &[u8]) -> Self {
+        if *self.format == Format::JsonDocument {
+            self.begins_with_list = begins_with_list(head);
+            self.list = if self.begins_with_list == Some(true) { List::Inside } else { List::Outside };
+        }
+        self
     }
 
     /// At the beginning of a record, after so many lines.
@@ -85,10 +96,20 @@ impl<'a> Cutter<'a> {
         self.line - 1
     }
 
-    /// Whether the next byte begins a record, of which nothing before it tells anything.
+    /// Whether the next byte begins a record, of which nothing before it tells anything but what the text begins with: where a
+    /// document stands is known from that alone only in the list that it begins with, or where no list came.
     pub(super) fn is_between_records(&self) -> bool {
-        let is_in_list = *self.format == Format::JsonDocument && self.list != List::Outside;
-        self.by_lines == 0 && !self.skipping && !is_in_list
+        let is_told = match self.list {
+            List::Inside => self.begins_with_list == Some(true),
+            List::Outside => self.begins_with_list != Some(true),
+            List::Unknown => false,
+        };
+        self.by_lines == 0 && !self.skipping && (*self.format != Format::JsonDocument || is_told)
+    }
+
+    /// Whether a list was begun that hasn't ended.
+    pub(super) fn is_in_list(&self) -> bool {
+        self.list == List::Inside
     }
 
     /// The records that end in this text, blank lines and comments left out, and how many bytes of it
@@ -146,6 +167,7 @@ impl<'a> Cutter<'a> {
 
     /// The bytes of a JSON document between two objects.
     fn document_gap(&mut self, text: &[u8]) -> usize {
+        self.begins_with_list = self.begins_with_list.or_else(|| begins_with_list(text));
         let mut is_between = |byte: &u8| match (*byte, self.list) {
             (b'[', List::Outside) => {
                 self.list = List::Inside;
@@ -219,6 +241,11 @@ impl<'a> Cutter<'a> {
     const fn is_too_large(&self, text: &[u8]) -> bool {
         text.len() > self.limit.saturating_add(1)
     }
+}
+
+/// Whether a text begins with a list, unless it is blank.
+pub(super) fn begins_with_list(text: &[u8]) -> Option<bool> {
+    text.trim_ascii_start().first().map(|byte| *byte == b'[')
 }
 
 /// The lines of a record that can't be decoded, as records.

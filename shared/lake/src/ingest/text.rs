@@ -12,7 +12,7 @@ use super::compression::Compression;
 use super::decode::Decoder;
 use super::files::{BYTE_ORDER_MARK, damaged, file_schema, origin, with_metadata};
 use super::ranges::{CHUNK, RangeReader, Ranges, Stop};
-use super::records::{Cutter, Record};
+use super::records::{Cutter, Record, begins_with_list};
 use super::{BadRecord, FileDecoder, FoundFile};
 use crate::error::{LakeError, Result};
 use crate::lake::Lake;
@@ -62,7 +62,7 @@ impl TextPart {
 /// The text of a file from some place on.
 struct Text {
     input: Box<dyn Read>,
-    /// The beginning of the file, where columns are found by its header and the text begins behind it.
+    /// The beginning of the file, where it tells how what follows is read and the text begins behind it.
     head: Option<Vec<u8>>,
 }
 
@@ -136,8 +136,8 @@ impl FileDecoder {
 
     /// The text from a byte on. Of a compressed file, what stands before it is decompressed again.
     fn text_from(&self, ranges: &Ranges, compression: Compression, from: u64) -> std::io::Result<Text> {
-        let has_header = matches!(self.read.format, Format::Csv(CsvOptions { header: true, .. }));
-        let wants_head = has_header && from > 0;
+        let tells = matches!(self.read.format, Format::Csv(CsvOptions { header: true, .. }) | Format::JsonDocument);
+        let wants_head = tells && from > 0;
         let start = || RangeReader::new(ranges.clone(), self.runtime.clone());
         if compression == Compression::None {
             let head = if wants_head { Some(self.head(&mut start(), from)?) } else { None };
@@ -153,15 +153,19 @@ impl FileDecoder {
         Ok(Text { input, head })
     }
 
-    /// The beginning of a text with its header, at most up to a byte where a record ends.
+    /// The beginning of a text with its header, or with a byte that isn't blank, at most up to a byte where a record ends.
     fn head(&self, input: &mut dyn Read, end: u64) -> std::io::Result<Vec<u8>> {
         let mut head = Vec::new();
         loop {
             let chunk = (end - head.len() as u64).min(CHUNK as u64);
             let read = Read::take(&mut *input, chunk).read_to_end(&mut head)?;
             let is_whole = read == 0 || head.len() as u64 == end;
-            let (records, _) = Cutter::new(&self.read.format, self.limits.record_bytes).cut(unmarked(&head), is_whole);
-            if is_whole || !records.is_empty() {
+            let text = unmarked(&head);
+            let is_enough = match self.read.format {
+                Format::JsonDocument => begins_with_list(text).is_some(),
+                _ => !Cutter::new(&self.read.format, self.limits.record_bytes).cut(text, is_whole).0.is_empty(),
+            };
+            if is_whole || is_enough {
                 return Ok(head);
             }
         }
@@ -178,6 +182,9 @@ impl FileDecoder {
         let chunk = part.map_or(CHUNK, TextPart::chunk);
         let most = if file.access() == Access::Sequential { self.grown(file) } else { u64::MAX };
         let mut cutter = Cutter::new(&self.read.format, self.limits.record_bytes).after_lines(at.lines);
+        if let Some(head) = &head {
+            cutter = cutter.behind(unmarked(head));
+        }
         let mut decoder = self.decoder_by_head(file, head)?;
         let mut text = Vec::with_capacity(chunk * 2);
         loop {
@@ -214,7 +221,7 @@ impl FileDecoder {
                 }
                 continue;
             };
-            let is_end = file.access() == Access::Random && at.bytes >= file.size;
+            let is_end = file.access() == Access::Random && at.bytes >= file.size && !cutter.is_in_list();
             if is_end || part.is_enough(at) {
                 return Ok(Some(Reached { at, is_end }));
             }
@@ -244,7 +251,7 @@ impl FileDecoder {
 
     /// The decoder of a text that begins behind its header.
     fn decoder_by_head(&self, file: &FoundFile, head: Option<Vec<u8>>) -> Result<Option<Decoder>> {
-        let Some(head) = head else { return Ok(None) };
+        let (Some(head), Format::Csv(_)) = (head, &self.read.format) else { return Ok(None) };
         let text = unmarked(&head);
         let (mut records, _) = Cutter::new(&self.read.format, self.limits.record_bytes).cut(text, true);
         if records.is_empty() {
