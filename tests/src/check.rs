@@ -66,6 +66,25 @@ CREATE STREAMING TABLE timed AS SELECT id FROM STREAM bronze WATERMARK att DELAY
 }
 
 #[tokio::test]
+async fn columns_of_changes_are_looked_up_in_every_clause() {
+    let clauses = [
+        "KEYS (idd) SEQUENCE BY at",
+        "KEYS (id) SEQUENCE BY aat",
+        "KEYS (id) APPLY AS DELETE WHEN m > 0 SEQUENCE BY at",
+        "KEYS (id) SEQUENCE BY at COLUMNS (id, nn)",
+        "KEYS (id) SEQUENCE BY at COLUMNS * EXCEPT (tagss)",
+        "KEYS (id) IGNORE NULL UPDATES ON (nn) SEQUENCE BY at",
+        "KEYS (id) SEQUENCE BY at STORED AS SCD TYPE 2 TRACK HISTORY ON (nn)",
+    ];
+    let flow = |(number, clauses): (usize, &&str)| {
+        format!(
+            "CREATE STREAMING TABLE t{number};\nCREATE FLOW f{number} AS AUTO CDC INTO t{number} FROM STREAM bronze {clauses};\n"
+        )
+    };
+    insta::assert_snapshot!(found_in(&clauses.iter().enumerate().map(flow).collect::<String>()).await);
+}
+
+#[tokio::test]
 async fn flows_into_one_table_must_agree() {
     let sql = "
 CREATE STREAMING TABLE all_of_it;

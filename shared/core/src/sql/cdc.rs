@@ -339,8 +339,14 @@ impl Clauses {
             ColumnChoice::Except(names) => is_in(names, key),
         });
         if let Some(key) = missing {
+            let near = match columns {
+                ColumnChoice::Only(names) => nearest(key, names.iter().map(String::as_str)),
+                ColumnChoice::All | ColumnChoice::Except(_) => None,
+            };
+            let help = near.map_or_else(String::new, |near| format!("did you mean KEYS ({near})? "))
+                + "keep every column of KEYS";
             let (message, span) = (format!("COLUMNS leaves out the key `{key}`"), span.clone());
-            self.fail("AUTOCDC_KEY_NOT_IN_SELECTED_SCHEMA", &message, &span, "keep every column of KEYS");
+            self.fail("AUTOCDC_KEY_NOT_IN_SELECTED_SCHEMA", &message, &span, &help);
         }
     }
 }

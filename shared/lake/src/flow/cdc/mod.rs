@@ -44,7 +44,7 @@ use self::merge::{Finding, Merged, Stays};
 use self::parts::Part;
 use self::rows::{Gathering, marked};
 use self::shape::Shape;
-pub(super) use self::shape::{is_left_out, target_columns};
+pub(super) use self::shape::{UnknownColumn, is_left_out, target_columns, unknown_column};
 pub(super) use self::snapshots::Given;
 use super::FlowRun;
 use super::common::Work;

@@ -172,11 +172,17 @@ impl Shape {
     }
 }
 
-/// The columns of a target, from those that the source's query gives, the hidden ones among them. Where the target declares
-/// its columns, and the flow doesn't list them, those that aren't declared are left out: a source may grow.
-pub(in crate::flow) fn target_columns(changes: &AutoCdc, given: &SchemaRef, dataset: &Dataset) -> Result<SchemaRef> {
-    let shown: Vec<&Arc<Field>> =
-        given.fields().iter().filter(|field| !HIDDEN.contains(&field.name().as_str())).collect();
+/// A column that a clause names, and that the source doesn't give.
+#[derive(Debug)]
+pub(in crate::flow) struct UnknownColumn {
+    pub(in crate::flow) clause: &'static str,
+    pub(in crate::flow) name: String,
+    /// The columns that there are.
+    pub(in crate::flow) known: Vec<String>,
+}
+
+/// The first column of any clause that isn't among those that the source's query gives.
+pub(in crate::flow) fn unknown_column(changes: &AutoCdc, given: &SchemaRef) -> Option<UnknownColumn> {
     let tracked = match &changes.stored_as {
         StoredAs::Latest => &[][..],
         StoredAs::History { tracked } => tracked.names(),
@@ -188,19 +194,28 @@ pub(in crate::flow) fn target_columns(changes: &AutoCdc, given: &SchemaRef, data
         ("IGNORE NULL UPDATES", ignoring),
         ("TRACK HISTORY", tracked),
     ];
-    for (clause, names) in clauses {
-        let is_unknown = |name: &&String| !shown.iter().any(|field| field.name().eq_ignore_ascii_case(name));
-        if let Some(name) = names.iter().find(is_unknown) {
-            let known = shown.iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ");
-            return Err(LakeError::Configuration {
-                message: format!("{clause} names `{name}`, which is no column of the source of changes"),
-                help: format!("columns: {known}"),
-            });
-        }
+    let is_unknown = |name: &&String| !shown(given).any(|field| field.name().eq_ignore_ascii_case(name));
+    let found = clauses.into_iter().find_map(|(clause, names)| Some((clause, names.iter().find(is_unknown)?)));
+    let (clause, name) = found?;
+    Some(UnknownColumn { clause, name: name.clone(), known: shown(given).map(|field| field.name().clone()).collect() })
+}
+
+/// The columns of a source's query that aren't hidden.
+fn shown(given: &SchemaRef) -> impl Iterator<Item = &Arc<Field>> {
+    given.fields().iter().filter(|field| !HIDDEN.contains(&field.name().as_str()))
+}
+
+/// The columns of a target, from those that the source's query gives, the hidden ones among them. Where the target declares
+/// its columns, and the flow doesn't list them, those that aren't declared are left out: a source may grow.
+pub(in crate::flow) fn target_columns(changes: &AutoCdc, given: &SchemaRef, dataset: &Dataset) -> Result<SchemaRef> {
+    if let Some(UnknownColumn { clause, name, known }) = unknown_column(changes, given) {
+        return Err(LakeError::Configuration {
+            message: format!("{clause} names `{name}`, which is no column of the source of changes"),
+            help: format!("columns: {}", known.join(", ")),
+        });
     }
     let sequence = given.field_with_name(SEQUENCE).map_err(LakeError::arrow)?.data_type();
-    let mut fields: Vec<Field> = shown
-        .into_iter()
+    let mut fields: Vec<Field> = shown(given)
         .filter(|field| changes.columns.holds(field.name()) && !is_left_out(field.name(), changes, dataset))
         .map(|field| field.as_ref().clone())
         .collect();

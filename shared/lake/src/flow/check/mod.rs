@@ -14,7 +14,7 @@ mod sources;
 use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::datatypes::SchemaRef;
-use headwater_core::check::unchecked;
+use headwater_core::check::{Fault, unchecked};
 use headwater_core::diagnostic::{Diagnostic, Span};
 use headwater_core::graph::view_names;
 use headwater_core::model::{Dataset, Flow, FlowKind, Query};
@@ -24,7 +24,7 @@ use headwater_core::sql::rest_of_statement;
 use self::dataset::{Before, left_out, misfits};
 use self::sources::Source;
 use super::FlowRun;
-use super::cdc::target_columns;
+use super::cdc::{UnknownColumn, target_columns, unknown_column};
 use super::target::{target_schema, without_hidden};
 use crate::align::merged;
 use crate::engine::storable_schema;
@@ -186,7 +186,14 @@ impl<'a> Check<'a> {
         self.found.extend(faults.map(|finding| plan::weighed(finding, planned.samples_only)));
         match (planned.columns, &flow.changes) {
             (Some(columns), Some(changes)) => {
-                let schema = target_columns(changes, &storable_schema(&columns.schema), dataset);
+                let given = storable_schema(&columns.schema);
+                if let Some(UnknownColumn { name, known, .. }) = unknown_column(changes, &given) {
+                    let fault = Fault::Column { qualifier: None, name, known };
+                    let finding = fault.finding(&[&rest_of_statement(&changes.span)], &changes.span);
+                    self.found.push(plan::weighed(finding, planned.samples_only));
+                    return None;
+                }
+                let schema = target_columns(changes, &given, dataset);
                 self.found.extend(left_out(dataset, changes, &columns.schema));
                 ok(schema, &changes.span, &mut self.found).map(|schema| Columns { schema, ..columns })
             }
@@ -194,11 +201,12 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Where a flow's names may stand: its query, a view's conditions, the watermark of a read.
+    /// Where a flow's names may stand: its query, a view's conditions, the watermark of a read, the clauses of changes.
     fn texts(dataset: &Dataset, flow: &Flow) -> Vec<Span> {
         let rules = dataset.expectations.iter().filter(|_| dataset.view.is_some()).map(|rule| rule.span.clone());
         let reads = flow.query.relations.iter().map(|relation| relation.span.clone());
-        std::iter::once(flow.query.span.clone()).chain(rules).chain(reads).collect()
+        let clauses = flow.changes.iter().map(|changes| rest_of_statement(&changes.span));
+        std::iter::once(flow.query.span.clone()).chain(rules).chain(reads).chain(clauses).collect()
     }
 
     fn unreadable(&mut self, dataset: &Dataset, error: &LakeError) {
