@@ -5,6 +5,7 @@
 //! these checks are what makes each record one row, and no value another than was sent.
 
 use arrow::datatypes::{DataType, Fields};
+use memchr::memchr2;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// Brackets in a record deeper than this are refused.
@@ -70,12 +71,12 @@ pub(super) fn object_length(text: &[u8]) -> Option<usize> {
 /// The quote that ends a string, or the end of the text.
 fn string_end(record: &[u8], start: usize) -> usize {
     let mut at = start;
-    while at < record.len() {
-        match record[at] {
-            b'"' => return at,
-            b'\\' => at += 2,
-            _ => at += 1,
+    while let Some(found) = record.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
+        at += found;
+        if record[at] == b'"' {
+            return at;
         }
+        at += 2;
     }
     record.len()
 }
