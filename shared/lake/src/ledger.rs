@@ -244,8 +244,24 @@ pub(crate) fn leaf(batch: &RecordBatch, path: &str) -> Option<ArrayRef> {
     Some(array)
 }
 
-fn for_each_text(values: &ArrayRef, mut visit: impl FnMut(&str)) {
-    for_each_text_or_null(values, |value| value.into_iter().for_each(&mut visit));
+/// Visits a text once where it stands several times on end, as the path of a file does for its rows.
+fn for_each_text(values: &ArrayRef, visit: impl FnMut(&str)) {
+    match values.data_type() {
+        DataType::Utf8 => for_each_run(values.as_string::<i32>().iter(), visit),
+        DataType::LargeUtf8 => for_each_run(values.as_string::<i64>().iter(), visit),
+        DataType::Utf8View => for_each_run(values.as_string_view().iter(), visit),
+        _ => {}
+    }
+}
+
+fn for_each_run<'a>(texts: impl Iterator<Item = Option<&'a str>>, mut visit: impl FnMut(&str)) {
+    let mut last = None;
+    for text in texts.flatten() {
+        if last != Some(text) {
+            visit(text);
+            last = Some(text);
+        }
+    }
 }
 
 fn for_each_text_or_null(values: &ArrayRef, mut visit: impl FnMut(Option<&str>)) {

@@ -5,24 +5,48 @@
 //! these checks are what makes each record one row, and no value another than was sent.
 
 use arrow::datatypes::{DataType, Fields};
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// Brackets in a record deeper than this are refused.
 const DEEPEST: u32 = 128;
+
+/// Names, of each no more than one of 64 bits: sets without a common bit have no common name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct NameBits(u64);
+
+impl NameBits {
+    /// Of a name as it is written: of one with an escape, which may be any other, all bits.
+    fn of(name: &[u8]) -> Self {
+        if memchr(b'\\', name).is_some() {
+            return Self(u64::MAX);
+        }
+        let hash = name.iter().fold(0_u32, |hash, byte| hash.wrapping_mul(31).wrapping_add(u32::from(*byte)));
+        Self(1 << (hash % 64))
+    }
+
+    const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether some name may be in both.
+    pub(super) const fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
 
 /// What a text is, seen from its brackets and quotes only.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Shape {
     /// Why it isn't one object.
     pub(super) fault: Option<&'static str>,
-    /// Whether a number has a fraction or an exponent.
-    pub(super) has_fraction: bool,
+    /// The outermost names under which a number with a fraction or an exponent stands, however deep.
+    pub(super) fractions: NameBits,
 }
 
 impl Shape {
     const fn fault(fault: &'static str) -> Self {
-        Self { fault: Some(fault), has_fraction: false }
+        Self { fault: Some(fault), fractions: NameBits(0) }
     }
 }
 
@@ -32,19 +56,27 @@ pub(super) fn json_shape(record: &[u8]) -> Shape {
     if record.first() != Some(&b'{') {
         return Shape::fault("not a JSON object");
     }
-    let (mut depth, mut has_fraction, mut at) = (0_u32, false, 0);
+    let (mut depth, mut at, mut fractions) = (0_u32, 0, NameBits::default());
+    let (mut text, mut name) = (0..0, 0..0);
     while at < record.len() {
         match record[at] {
-            b'"' => at = string_end(record, at + 1),
+            b'"' => {
+                let end = string_end(record, at + 1);
+                text = (at + 1).min(end)..end;
+                at = end;
+            }
+            b':' if depth == 1 => name = text.clone(),
             b'{' | b'[' if depth == DEEPEST => return Shape::fault("nested too deeply"),
             b'{' | b'[' => depth += 1,
             b'}' | b']' if depth == 1 => {
                 let fault = (at + 1 < record.len()).then_some("more than one JSON value in the record");
-                return Shape { fault, has_fraction };
+                return Shape { fault, fractions };
             }
             b'}' | b']' => depth -= 1,
-            b'.' => has_fraction = true,
-            b'e' | b'E' => has_fraction |= record[at - 1].is_ascii_digit(),
+            b'.' => fractions = fractions.with(NameBits::of(&record[name.clone()])),
+            b'e' | b'E' if record[at - 1].is_ascii_digit() => {
+                fractions = fractions.with(NameBits::of(&record[name.clone()]));
+            }
             _ => {}
         }
         at += 1;
@@ -81,14 +113,15 @@ fn string_end(record: &[u8], start: usize) -> usize {
     record.len()
 }
 
-/// Whether any column, at any depth, holds integers.
-pub(super) fn has_integers(fields: &Fields) -> bool {
-    fields.iter().any(|field| is_integral(field.data_type()))
+/// The columns that hold integers, at any depth.
+pub(super) fn columns_of_integers(fields: &Fields) -> NameBits {
+    let integral = fields.iter().filter(|field| is_integral(field.data_type()));
+    integral.fold(NameBits::default(), |names, field| names.with(NameBits::of(field.name().as_bytes())))
 }
 
 fn is_integral(data_type: &DataType) -> bool {
     match data_type {
-        DataType::Struct(fields) => has_integers(fields),
+        DataType::Struct(fields) => fields.iter().any(|field| is_integral(field.data_type())),
         DataType::List(element) => is_integral(element.data_type()),
         DataType::Map(entries, _) => is_integral(entries.data_type()),
         other => other.is_integer(),
@@ -98,49 +131,10 @@ fn is_integral(data_type: &DataType) -> bool {
 /// Why a record doesn't fit, when it gives a number with a fraction for an integer. What else may be
 /// wrong with it is for the decoder to say.
 pub(super) fn fraction_for_integer(record: &[u8], fields: &Fields) -> Option<String> {
-    if !may_give_fraction(record, fields) {
-        return None;
-    }
     let mut input = serde_json::Deserializer::from_slice(record);
     let error = Columns(fields).deserialize(&mut input).err()?;
     let reason = error.to_string();
     error.is_data().then(|| reason.split(" at line ").next().unwrap_or_default().to_owned())
-}
-
-/// Whether a number with a fraction stands under the outermost name of a column that holds integers: a look from one name to the
-/// next, so that only such records are parsed.
-fn may_give_fraction(record: &[u8], fields: &Fields) -> bool {
-    let (mut depth, mut at, mut text, mut name) = (0_u32, 0, 0..0, 0..0);
-    while at < record.len() {
-        match record[at] {
-            b'"' => {
-                let end = string_end(record, at + 1);
-                text = (at + 1).min(end)..end;
-                at = end;
-            }
-            b':' if depth == 1 => name = text.clone(),
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            b'.' if may_hold_integers(&record[name.clone()], fields) => return true,
-            b'e' | b'E'
-                if record[..at].last().is_some_and(u8::is_ascii_digit)
-                    && may_hold_integers(&record[name.clone()], fields) =>
-            {
-                return true;
-            }
-            _ => {}
-        }
-        at += 1;
-    }
-    false
-}
-
-/// Whether the column of a name as it is written holds integers, or can't be told.
-fn may_hold_integers(name: &[u8], fields: &Fields) -> bool {
-    match std::str::from_utf8(name) {
-        Ok(name) if !name.contains('\\') => fields.find(name).is_some_and(|(_, field)| is_integral(field.data_type())),
-        _ => true,
-    }
 }
 
 /// Walks an object by the columns wanted.

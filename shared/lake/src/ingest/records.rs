@@ -9,7 +9,7 @@ use std::ops::Range;
 use headwater_core::model::{CsvOptions, Format};
 use memchr::{memchr, memchr_iter};
 
-use super::json::{Shape, json_shape, object_length};
+use super::json::{NameBits, Shape, json_shape, object_length};
 
 /// A record in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,8 +20,8 @@ pub(super) struct Record {
     pub(super) line: u64,
     /// Why it can't be a record, if it can't.
     pub(super) fault: Option<&'static str>,
-    /// Whether it holds a JSON number with a fraction or an exponent.
-    pub(super) has_fraction: bool,
+    /// The outermost names under which it holds a JSON number with a fraction or an exponent.
+    pub(super) fractions: NameBits,
 }
 
 /// Cuts the text of one input.
@@ -152,7 +152,7 @@ impl<'a> Cutter<'a> {
                 End::Open => self.by_lines = self.open_region(&text[at..]),
                 End::TooLarge => {
                     let range = at..at + self.limit + 1;
-                    records.push(Record { range, line: self.line, fault: None, has_fraction: false });
+                    records.push(Record { range, line: self.line, fault: None, fractions: NameBits::default() });
                     self.skipping = true;
                     at += self.limit + 1;
                     self.by_lines = self.by_lines.saturating_sub(self.limit + 1);
@@ -160,7 +160,12 @@ impl<'a> Cutter<'a> {
             }
         }
         if is_last && at == text.len() && self.list == List::Inside && !ends_badly(&records) {
-            records.push(Record { range: at..at, line: self.line, fault: Some(OPEN_LIST), has_fraction: false });
+            records.push(Record {
+                range: at..at,
+                line: self.line,
+                fault: Some(OPEN_LIST),
+                fractions: NameBits::default(),
+            });
         }
         (records, at)
     }
@@ -274,11 +279,11 @@ pub(super) fn record(text: &[u8], mut range: Range<usize>, line: u64, format: &F
         }
         Format::Csv(options) => {
             let is_open = memchr(options.quote, bytes).is_some() && is_open(bytes, options);
-            Shape { fault: is_open.then_some("a quoted field isn't closed"), has_fraction: false }
+            Shape { fault: is_open.then_some("a quoted field isn't closed"), fractions: NameBits::default() }
         }
         Format::Text | Format::Raw | Format::Parquet | Format::Avro | Format::BinaryFile => Shape::default(),
     };
-    Some(Record { range, line, fault: shape.fault, has_fraction: shape.has_fraction })
+    Some(Record { range, line, fault: shape.fault, fractions: shape.fractions })
 }
 
 /// Whether what comes last has told already that the text was cut short.

@@ -8,7 +8,7 @@ use headwater_core::model::{CsvOptions, Evolution, Format, ReadOptions};
 use super::Decoder;
 use crate::error::Result;
 use crate::ingest::infer::{column_names, infer_csv};
-use crate::ingest::json::has_integers;
+use crate::ingest::json::{NameBits, columns_of_integers};
 
 /// What a column of CSV that isn't wanted is called behind its own name.
 const NOT_READ: &str = " (not read)";
@@ -21,7 +21,7 @@ impl Decoder {
         Self {
             input: if is_json { with_times_as_text(&columns) } else { Arc::clone(&columns) },
             envelope: read.envelope,
-            has_integers: is_json && has_integers(columns.fields()),
+            integers: if is_json { columns_of_integers(columns.fields()) } else { NameBits::default() },
             output: columns,
             format: read.format.clone(),
             tells: tells(read),
@@ -87,7 +87,7 @@ impl Decoder {
         Self {
             input: with_times_as_text(columns),
             output: Arc::clone(columns),
-            has_integers: has_integers(columns.fields()),
+            integers: columns_of_integers(columns.fields()),
             ..self.clone()
         }
     }

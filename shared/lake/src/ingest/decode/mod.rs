@@ -15,7 +15,7 @@ use memchr::memchr;
 
 pub(super) use columns::{tells, without_rescued};
 
-use super::json::fraction_for_integer;
+use super::json::{NameBits, fraction_for_integer};
 use super::records::{Record, lines_of};
 use super::unknown::new_columns;
 use super::unwrap::Unwrapped;
@@ -43,8 +43,8 @@ pub(super) struct Decoder {
     pub(super) output: SchemaRef,
     pub(super) format: Format,
     envelope: Option<Envelope>,
-    /// Fractions must be looked for.
-    has_integers: bool,
+    /// Columns of JSON under which fractions must be looked for.
+    integers: NameBits,
     /// Fields that have no column are told, rather than left out.
     tells: bool,
     /// Values that would fit a wider type of their column are told, too.
@@ -146,7 +146,7 @@ impl Decoder {
         if let Some(fault) = record.fault {
             return Some(fault.to_owned());
         }
-        let is_suspect = record.has_fraction && self.has_integers;
+        let is_suspect = record.fractions.meets(self.integers);
         is_suspect.then(|| fraction_for_integer(&text[record.range.clone()], self.output.fields())).flatten()
     }
 
