@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use azure_messaging_eventhubs::models::EventData;
 use azure_messaging_eventhubs::{EventDataBatchOptions, EventHubsError, ProducerClient, RetryOptions};
@@ -17,8 +19,10 @@ use crate::replay::Sink;
 use crate::spool::NewMessage;
 
 const ACTION: &str = "send to";
-/// How often a batch is tried.
+/// How often a batch is tried at least.
 const TRIES: u32 = 5;
+/// How long a batch is tried at least, once the hub has taken another: one that is busy asks for four seconds, and for as many again.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Which of what was recorded makes a key is said by a text of at most so many bytes: longer ones aren't taken as keys.
 const LONGEST_KEY: usize = 128;
 
@@ -28,6 +32,8 @@ pub struct HubSender {
     key: Option<String>,
     runtime: Handle,
     producer: Mutex<Option<ProducerClient>>,
+    /// The hub has taken events.
+    has_sent: AtomicBool,
 }
 
 impl std::fmt::Debug for HubSender {
@@ -41,7 +47,7 @@ impl HubSender {
     /// value of it stand in one partition, in the order of sending. The others are spread.
     #[must_use]
     pub fn new(hub: Hub, key: Option<String>, runtime: Handle) -> Self {
-        Self { hub, key, runtime, producer: Mutex::default() }
+        Self { hub, key, runtime, producer: Mutex::default(), has_sent: AtomicBool::new(false) }
     }
 
     /// Sends events. Those of a batch whose answer was lost are sent again, so that the hub may hold them twice.
@@ -55,11 +61,16 @@ impl HubSender {
         }
         let mut producer = self.producer.lock().await;
         for (key, events) in by_key {
-            let (mut rest, mut tries) = (&events[..], 1);
+            let (mut rest, mut tries, mut began) = (&events[..], 1, Instant::now());
             while !rest.is_empty() {
                 match self.send_some(&mut producer, key.as_deref(), rest).await {
-                    Ok(sent) => (rest, tries) = (&rest[sent..], 1),
-                    Err(error) if error.kind() == ErrorKind::Invalid || tries >= TRIES => return Err(error),
+                    Ok(sent) => {
+                        self.has_sent.store(true, Ordering::Relaxed);
+                        (rest, tries, began) = (&rest[sent..], 1, Instant::now());
+                    }
+                    Err(error) if error.kind() == ErrorKind::Invalid || self.is_given_up(tries, began) => {
+                        return Err(error);
+                    }
                     Err(error) => {
                         tracing::debug!(hub = %self.hub.address(), tries, %error, "a batch is sent again");
                         if let Some(broken) = producer.take() {
@@ -72,6 +83,11 @@ impl HubSender {
             }
         }
         Ok(())
+    }
+
+    /// Whether a batch that has been tried so often, since then, isn't tried again.
+    fn is_given_up(&self, tries: u32, began: Instant) -> bool {
+        tries >= TRIES && !(self.has_sent.load(Ordering::Relaxed) && began.elapsed() < PATIENCE)
     }
 
     /// Sends as many as one batch takes; how many these were.

@@ -12,10 +12,14 @@ use headwater_core::error::ErrorKind;
 use headwater_core::hub::{HubAddress, Lost};
 use headwater_core::name::{DatasetName, FlowName};
 use headwater_core::report::{FlowReport, Outcome, Report};
+use tokio::runtime::Handle;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::Instant;
 
 use super::*;
 use crate::error::Result;
+use crate::replay::Sink;
+use crate::spool::NewMessage;
 
 const PARTITIONS: usize = 2;
 
@@ -248,4 +252,27 @@ async fn secrets_are_not_shown() {
     let error = drain(&hub, &BTreeMap::new(), usize::MAX).await.unwrap_err();
     let shown = format!("{hub:?} {error} {error:?}");
     assert!(!shown.contains("Z3Vlc3M") && !shown.contains("SharedAccess"), "{shown}");
+}
+
+/// Sends an event from a thread that may block.
+fn sending(sender: &Arc<HubSender>) -> JoinHandle<Result<()>> {
+    let sender = Arc::clone(sender);
+    spawn_blocking(move || sender.send(&[NewMessage::new("event")]))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_that_has_taken_events_may_be_busy_for_longer_than_one_that_has_taken_none() {
+    let emulator = emulator().await;
+    let sender = || Arc::new(HubSender::new(hub(&emulator), None, Handle::current()));
+    let (known, unknown) = (sender(), sender());
+    sending(&known).await.unwrap().unwrap();
+    emulator.faults().every(Fault::Throttle, 1);
+    let refused = sending(&unknown).await.unwrap().unwrap_err();
+    assert_eq!((refused.kind(), emulator.faults().struck(Fault::Throttle)), (ErrorKind::Unavailable, 5));
+    let under_way = sending(&known);
+    while emulator.faults().struck(Fault::Throttle) < 12 && !under_way.is_finished() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    emulator.faults().clear();
+    under_way.await.unwrap().unwrap();
 }
