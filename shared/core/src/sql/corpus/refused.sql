@@ -153,6 +153,8 @@ CREATE FLOW f AS AUTO CDC INTO t FROM STREAM s KEYS () SEQUENCE BY seq;
 CREATE FLOW f AS AUTO CDC INTO t FROM STREAM s KEYS (id, Region) SEQUENCE BY seq COLUMNS * EXCEPT (region);
 -- case: auto cdc that keeps no key
 CREATE FLOW f AS AUTO CDC INTO t FROM STREAM s KEYS (id) SEQUENCE BY seq COLUMNS (name);
+-- case: auto cdc with a key that is misspelt
+CREATE FLOW f AS AUTO CDC INTO t FROM STREAM s KEYS (custmer) SEQUENCE BY seq COLUMNS (customer, name);
 -- case: a tracked history without a history
 CREATE FLOW f AS AUTO CDC INTO t FROM STREAM s KEYS (id) SEQUENCE BY seq STORED AS SCD TYPE 1 TRACK HISTORY ON (name);
 -- case: a truncated history
