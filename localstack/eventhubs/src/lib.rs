@@ -39,8 +39,9 @@ pub struct Options {
     pub partitions: usize,
     /// The name and the value of the key that signs tokens; `None` lets everybody in. Tokens of Entra ID aren't checked.
     pub key: Option<(String, String)>,
-    /// Between storing a batch and acknowledging it.
-    pub acknowledgement_delay: Duration,
+    /// Between storing a batch and acknowledging it, and before the end of a link or session is answered: a client that has ended a session without
+    /// waiting for its links may not bear answers that come at once, as those of no distant service do.
+    pub answer_delay: Duration,
     /// Bytes of a message or batch at most.
     pub max_message: usize,
 }
@@ -52,7 +53,7 @@ impl Default for Options {
             hubs: BTreeMap::new(),
             partitions: 4,
             key: None,
-            acknowledgement_delay: Duration::from_millis(2),
+            answer_delay: Duration::from_millis(2),
             max_message: 1 << 20,
         }
     }

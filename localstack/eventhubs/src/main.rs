@@ -31,9 +31,9 @@ struct Arguments {
     /// Check that tokens are signed with this key.
     #[arg(long, value_name = "NAME=KEY", env = "EVENTHUBS_EMULATOR_KEY", hide_env_values = true, value_parser = pair)]
     key: Option<(String, String)>,
-    /// Milliseconds between storing a batch and acknowledging it.
+    /// Milliseconds before a batch is acknowledged, and the end of a link or session answered.
     #[arg(long, default_value_t = 2)]
-    acknowledge_after: u64,
+    answer_after: u64,
     /// Bytes of a message or batch at most.
     #[arg(long, default_value_t = 1 << 20)]
     max_message: usize,
@@ -48,7 +48,7 @@ async fn main() -> anyhow::Result<()> {
         hubs: arguments.hubs.into_iter().collect(),
         partitions: arguments.partitions,
         key: arguments.key,
-        acknowledgement_delay: Duration::from_millis(arguments.acknowledge_after),
+        answer_delay: Duration::from_millis(arguments.answer_after),
         max_message: arguments.max_message,
     };
     let emulator = Emulator::start(options).await;

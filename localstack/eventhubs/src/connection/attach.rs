@@ -26,7 +26,7 @@ impl Connection {
         let role = if is_outgoing { self.source(fields) } else { self.target(fields) };
         let role = match role {
             Ok(role) => role,
-            Err(refusal) => return self.detach(channel, (handle, true), Some(&refusal)),
+            Err(refusal) => return self.detach(channel, handle, &refusal),
         };
         let mut link = Link::new(handle, role);
         link.credit = if is_outgoing { 0 } else { i64::from(CREDIT) };

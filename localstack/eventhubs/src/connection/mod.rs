@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::time::{Instant, interval_at};
+use tokio::time::{Instant, interval_at, sleep_until};
 
 use self::link::{Link, Role, Session};
 use crate::amqp::{
@@ -72,6 +72,8 @@ struct Connection {
     out: Vec<u8>,
     sessions: BTreeMap<u16, Session>,
     arrivals: UnboundedSender<Arrival>,
+    /// Frames that are to be written later, each with its time, in the order of these.
+    later: UnboundedSender<(Instant, Vec<u8>)>,
     expel: UnboundedSender<(u64, Refusal)>,
     granted: Vec<Grant>,
     /// Bytes of a frame that the peer takes.
@@ -86,6 +88,8 @@ pub(crate) async fn serve(mut stream: TcpStream, broker: Arc<Broker>) -> Result<
     let (reader, mut writer) = stream.into_split();
     let (arrivals, mut arrived) = unbounded_channel();
     let (expel, mut expelled) = unbounded_channel();
+    let (later, due) = unbounded_channel();
+    tokio::spawn(delay(due, arrivals.clone()));
     let reading = tokio::spawn(read(reader, arrivals.clone()));
     let mut news = broker.news();
     let mut connection = Connection {
@@ -93,6 +97,7 @@ pub(crate) async fn serve(mut stream: TcpStream, broker: Arc<Broker>) -> Result<
         out: Vec::new(),
         sessions: BTreeMap::new(),
         arrivals,
+        later,
         expel,
         granted: Vec::new(),
         peer_frame: 512,
@@ -171,14 +176,14 @@ impl Connection {
                 if let Some(link) = link {
                     link.leave();
                     // A link that is only detached, and not closed, is answered in kind: its peer would attach it again to close it.
-                    self.detach(channel, (handle, fields.is_true(1)), None);
+                    self.put_later(channel, &detached((handle, fields.is_true(1)), None));
                 }
             }
             code::END => {
                 for link in self.sessions.remove(&channel).into_iter().flat_map(|session| session.links.into_values()) {
                     link.leave();
                 }
-                self.put(channel, &Encoder::default().null().described(code::END));
+                self.put_later(channel, &Encoder::default().null().described(code::END));
             }
             code::CLOSE => {
                 self.put(0, &Encoder::default().null().described(code::CLOSE));
@@ -193,24 +198,24 @@ impl Connection {
         put_frame(&mut self.out, 0, channel, &[body]);
     }
 
-    /// Ends a link, for good where it is closed, with the reason if there is one.
-    fn detach(&mut self, channel: u16, (handle, is_closed): (u32, bool), refusal: Option<&Refusal>) {
-        let detach = Encoder::default().uint(handle).boolean(is_closed);
-        let detach = match refusal {
-            Some(Refusal { condition, description }) => {
-                tracing::debug!(condition, description, "link refused or detached");
-                detach.error(condition, description)
-            }
-            None => detach.null(),
-        };
-        self.put(channel, &detach.described(code::DETACH));
+    /// Writes a frame after the delay that answers have.
+    fn put_later(&self, channel: u16, body: &[u8]) {
+        let mut frame = Vec::new();
+        put_frame(&mut frame, 0, channel, &[body]);
+        // A connection that is gone takes no answer.
+        let _ = self.later.send((Instant::now() + self.broker.options.answer_delay, frame));
+    }
+
+    /// Ends a link for good, with the reason.
+    fn detach(&mut self, channel: u16, handle: u32, refusal: &Refusal) {
+        self.put(channel, &detached((handle, true), Some(refusal)));
     }
 
     /// Ends a link from our side.
     fn remove(&mut self, channel: u16, handle: u32, refusal: &Refusal) {
         if let Some(link) = self.sessions.get_mut(&channel).and_then(|session| session.links.remove(&handle)) {
             link.leave();
-            self.detach(channel, (handle, true), Some(refusal));
+            self.detach(channel, handle, refusal);
         }
     }
 
@@ -221,6 +226,29 @@ impl Connection {
         let found = links.into_iter().find(|(_, link)| link.reader() == Some(reader));
         if let Some((channel, handle)) = found.map(|(channel, link)| (channel, link.handle)) {
             self.remove(channel, handle, refusal);
+        }
+    }
+}
+
+/// The end of a link, for good where it is closed, with the reason if there is one.
+fn detached((handle, is_closed): (u32, bool), refusal: Option<&Refusal>) -> Vec<u8> {
+    let detach = Encoder::default().uint(handle).boolean(is_closed);
+    let detach = match refusal {
+        Some(Refusal { condition, description }) => {
+            tracing::debug!(condition, description, "link refused or detached");
+            detach.error(condition, description)
+        }
+        None => detach.null(),
+    };
+    detach.described(code::DETACH)
+}
+
+/// Hands frames over when they are due, until nobody sends or takes any.
+async fn delay(mut later: UnboundedReceiver<(Instant, Vec<u8>)>, arrivals: UnboundedSender<Arrival>) {
+    while let Some((due, frame)) = later.recv().await {
+        sleep_until(due).await;
+        if arrivals.send(Arrival::Due(frame)).is_err() {
+            return;
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::attach::CREDIT;
-use super::{Arrival, Connection, Flow, Result, Role, Session};
-use crate::amqp::{Encoder, Fields, Malformed, Value, code, described, entries, outcome_rejected, put_frame, sections};
+use super::{Connection, Flow, Result, Role, Session};
+use crate::amqp::{Encoder, Fields, Malformed, Value, code, described, entries, outcome_rejected, sections};
 use crate::faults::Fault;
 use crate::hub::{Hub, now};
 use crate::readers::Refusal;
@@ -89,21 +89,14 @@ impl Connection {
         Ok(())
     }
 
-    /// Says what became of a message, after the delay that acknowledgements have.
+    /// Says what became of a message, after the delay that answers have.
     fn settle(&self, channel: u16, arrived: &Arrived, outcome: &[u8]) {
         if arrived.is_settled {
             return;
         }
         let disposition = Encoder::default().boolean(true).uint(arrived.delivery).uint(arrived.delivery);
         let disposition = disposition.boolean(true).raw(outcome).boolean(false).described(code::DISPOSITION);
-        let mut frame = Vec::new();
-        put_frame(&mut frame, 0, channel, &[&disposition]);
-        let (arrivals, delay) = (self.arrivals.clone(), self.broker.options.acknowledgement_delay);
-        tokio::spawn(async move {
-            tokio::time::sleep(delay).await;
-            // A connection that is gone takes no acknowledgement.
-            let _ = arrivals.send(Arrival::Due(frame));
-        });
+        self.put_later(channel, &disposition);
     }
 
     /// Takes what the peer says of credit and of its window.
