@@ -256,25 +256,30 @@ fn deletion_vector(rows: &[u16]) -> Value {
     json!({"storageType": "i", "pathOrInlineDv": text, "sizeInBytes": bytes.len(), "cardinality": rows.len()})
 }
 
+/// Deletes rows of a file as another writer does: by a deletion vector.
+pub(crate) async fn delete_rows(lab: &Lab, lake: &Lake, table: &str, file: &DataFile, rows: &[u16]) {
+    let table = lake.table(&DatasetName::new(table)).await.unwrap().unwrap();
+    let entry = |version: u64| Path::from(format!("{}/_delta_log/{version:020}.json", table.path()));
+    let mut log = String::new();
+    for version in 0..=table.version() {
+        log += std::str::from_utf8(&lab.store.get(&entry(version)).await.unwrap().bytes().await.unwrap()).unwrap();
+    }
+    let added = |line: &&str| line.contains("\"add\"") && line.contains(file.path());
+    let mut add: Value = serde_json::from_str(log.lines().find(added).unwrap()).unwrap();
+    add["add"]["deletionVector"] = deletion_vector(rows);
+    let features = r#"{"protocol": {"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": ["deletionVectors"], "writerFeatures": ["deletionVectors"]}}"#;
+    let remove = format!(r#"{{"remove": {{"path": "{}", "deletionTimestamp": 1, "dataChange": true}}}}"#, file.path());
+    lab.store.put(&entry(table.version() + 1), format!("{features}\n{remove}\n{add}\n").into()).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_a_deletion_vector_took_stay_away() {
     let (lab, sql) = (Lab::new(), sql("id INT, name STRING", ""));
     lab.arrive("0.json", rows(0..8_000, 1, "I"));
     let first = lake(&lab, &sql, SMALL_FILES);
     update(&first).await;
-    let table = first.table(&DatasetName::new("t")).await.unwrap().unwrap();
-    let path = files(&first, "t").await.into_iter().find(|file| file.min("id") == Some(0.into())).unwrap();
-    let entry = |version: u64| Path::from(format!("silver/t/_delta_log/{version:020}.json"));
-    let mut log = String::new();
-    for version in 0..=table.version() {
-        log += std::str::from_utf8(&lab.store.get(&entry(version)).await.unwrap().bytes().await.unwrap()).unwrap();
-    }
-    let added = |line: &&str| line.contains("\"add\"") && line.contains(path.path());
-    let mut add: Value = serde_json::from_str(log.lines().find(added).unwrap()).unwrap();
-    add["add"]["deletionVector"] = deletion_vector(&[3, 4, 7, 11, 18, 29]);
-    let features = r#"{"protocol": {"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": ["deletionVectors"], "writerFeatures": ["deletionVectors"]}}"#;
-    let remove = format!(r#"{{"remove": {{"path": "{}", "deletionTimestamp": 1, "dataChange": true}}}}"#, path.path());
-    lab.store.put(&entry(table.version() + 1), format!("{features}\n{remove}\n{add}\n").into()).await.unwrap();
+    let file = files(&first, "t").await.into_iter().find(|file| file.min("id") == Some(0.into())).unwrap();
+    delete_rows(&lab, &first, "t", &file, &[3, 4, 7, 11, 18, 29]).await;
 
     lab.arrive("1.json", rows([0, 2_000], 2, "U"));
     let lake = lake(&lab, &sql, SMALL_FILES);

@@ -30,7 +30,7 @@ fn messages(numbers: std::ops::Range<u64>) -> Vec<Message> {
     numbers.map(|number| message(&Uuid::new_v4().to_string(), body(number), 1)).collect()
 }
 
-async fn data_files(lab: &Lab, table: &str) -> Vec<Path> {
+pub(crate) async fn data_files(lab: &Lab, table: &str) -> Vec<Path> {
     let objects: Vec<_> = lab.store.list(Some(&table.into())).try_collect().await.unwrap();
     let paths = objects.into_iter().map(|object| object.location);
     paths.filter(|path| path.as_ref().ends_with(".parquet") && !path.as_ref().contains("_delta_log")).collect()
@@ -46,7 +46,7 @@ async fn sizes(lab: &Lab, file: &Path, column: &str) -> (usize, usize) {
 }
 
 /// Makes the values of a column unreadable.
-async fn spoil(lab: &Lab, file: &Path, column: &str) {
+pub(crate) async fn spoil(lab: &Lab, file: &Path, column: &str) {
     let whole = lab.store.get(file).await.unwrap().bytes().await.unwrap();
     let mut bytes = whole.to_vec();
     let reader = SerializedFileReader::new(whole.clone()).unwrap();

@@ -37,6 +37,7 @@ mod logs;
 mod parts;
 mod poison;
 mod redrive;
+mod remembered;
 mod requests;
 mod shadows;
 #[cfg(target_os = "linux")]

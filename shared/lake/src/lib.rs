@@ -28,7 +28,6 @@ pub mod layout;
 pub mod ledger;
 mod local_logs;
 mod log_entry;
-mod lookup;
 mod named;
 mod newest_files;
 mod pin;

@@ -63,7 +63,8 @@ impl FlowRun<'_> {
         let [in_quarantine, in_late] = aside.unwrap_or([Share::Nothing, Share::Nothing]);
         let quarantine = self.side(&name.quarantine(), &target, pinned.quarantine.as_ref(), &in_quarantine).await?;
         let late = self.side(&name.late(), &target, pinned.late.as_ref(), &in_late).await?;
-        let keys = self.dataset.dedup.as_ref().map(|dedup| Keys::new(dedup, &target.schema)).transpose()?;
+        let keys =
+            self.dataset.dedup.as_ref().map(|dedup| Keys::new(dedup, &target.schema).map(Arc::new)).transpose()?;
         Ok(Arc::new(Plan {
             storage: self.lake.storage().clone(),
             rules: self.rules(&target)?,

@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 
+use ahash::RandomState;
 use arrow::array::{Array, ArrayRef, BooleanBufferBuilder, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
@@ -14,6 +15,9 @@ use headwater_core::provenance::METADATA;
 
 use crate::align::position;
 use crate::error::{LakeError, Result};
+
+/// Some keys. All keys of a table may be looked for, so the hash is a quick one, and seeded, since senders choose keys.
+pub(super) type KeySet = HashSet<Box<[u8]>, RandomState>;
 
 /// Encodes the key columns of batches of one schema.
 #[derive(Debug)]
@@ -62,9 +66,9 @@ impl Keys {
     pub(super) fn find(
         &self,
         arrays: &[ArrayRef],
-        wanted: &HashSet<Box<[u8]>>,
+        wanted: &KeySet,
         ignored: impl Fn(usize) -> bool,
-        found: &mut HashSet<Box<[u8]>>,
+        found: &mut KeySet,
     ) -> Result<()> {
         let rows = self.converter.convert_columns(arrays).map_err(|source| internal(&source))?;
         for (at, row) in rows.iter().enumerate() {
@@ -79,12 +83,12 @@ impl Keys {
 /// The keys seen so far: those of the target that the batch has too, and those of the batch.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    keys: HashSet<Box<[u8]>>,
+    keys: KeySet,
 }
 
 impl Seen {
     /// Keys that are in the target already.
-    pub(super) const fn of_target(keys: HashSet<Box<[u8]>>) -> Self {
+    pub(super) const fn of_target(keys: KeySet) -> Self {
         Self { keys }
     }
 

@@ -31,7 +31,7 @@ pub(super) struct Plan {
     pub(super) quarantine: SidePlan,
     pub(super) late: SidePlan,
     pub(super) rules: Vec<Rule>,
-    pub(super) keys: Option<Keys>,
+    pub(super) keys: Option<Arc<Keys>>,
     pub(super) seen: Mutex<Seen>,
     pub(super) flow: FlowName,
     pub(super) source_version: Option<u64>,

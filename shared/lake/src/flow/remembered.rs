@@ -1,58 +1,55 @@
 //! Which keys of a batch a deduplicated table remembers.
 //!
-//! The batch's keys are held in memory, and the key columns of the table are streamed past them: memory
-//! is that of the batch's own keys, whatever the table's size. Statistics rule out files and row groups
-//! that lie outside the range of the batch's keys, and Bloom filters those without any, if the batch has few. Under a watermark, a row that is older than it is
-//! forgotten, whatever file it is in, and files with none but such rows aren't read.
+//! The batch's keys are held in memory, and the key columns of the table are streamed past them, the newest files first: memory
+//! is that of the batch's own keys and of the row groups in work, whatever the table's size. Statistics rule out files and row groups
+//! between whose bounds none of the batch's keys lies, and Bloom filters those without any, if the batch has few. Under a watermark, a row that is
+//! older than it is forgotten, whatever file it is in, and files with none but such rows aren't read.
 
-use std::collections::HashSet;
+use std::cmp::Reverse;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, SchemaRef, TimeUnit, TimestampMicrosecondType};
-use datafusion::common::ScalarValue;
-use datafusion::functions_aggregate::min_max::{MaxAccumulator, MinAccumulator};
-use datafusion::logical_expr::{Accumulator, Expr, LogicalPlan, ident, lit};
+use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::datatypes::SchemaRef;
+use datafusion::logical_expr::{Expr, ident};
 use datafusion::prelude::SessionContext;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use headwater_core::model::Query;
-use headwater_core::provenance::EVENT_TIME;
-use headwater_core::watermark::is_late;
 
 use super::FlowRun;
-use super::dedup::{Keys, Seen};
+use super::dedup::{KeySet, Keys, Seen};
+use super::horizon::Horizon;
 use super::outlet::Plan;
+use super::spread::Spread;
 use super::target::Pinned;
 use crate::align::{align, fit};
 use crate::error::{LakeError, Result};
-use crate::lookup::{FEW, is_one_of};
-use crate::table::Table;
+use crate::groups::{Probes, Source, Stored, aside, at_once, bounds, opened};
+use crate::table::{DataFile, Table};
 
-/// Statistics of timestamps keep milliseconds; this many microseconds further is surely outside.
-const STATISTICS_TICK: i64 = 1_000;
-
-/// The keys of a batch, and for each key column the range that they lie in.
+/// The keys of a batch, and the values that they have.
 #[derive(Debug)]
-struct Fresh {
-    keys: HashSet<Box<[u8]>>,
-    /// `None` where statistics of the type don't bound it, or NULL is among the values and counts as one.
-    ranges: Vec<Option<Range>>,
+pub(super) struct Fresh {
+    keys: Arc<Keys>,
+    wanted: KeySet,
+    spread: Spread,
 }
 
-/// The range of a column's values in a batch, and the values while they are few.
-#[derive(Debug)]
-struct Range {
-    lowest: MinAccumulator,
-    highest: MaxAccumulator,
-    values: HashSet<ScalarValue>,
+/// What is looked for in a table.
+struct Sought {
+    keys: Arc<Keys>,
+    wanted: KeySet,
+    /// The key columns, as the batch has them.
+    schema: SchemaRef,
+    horizon: Option<Horizon>,
+    spread: Spread,
+    few: Probes,
 }
 
-/// The target's column that keeps the event time of its rows, and the watermark that a batch began with.
-#[derive(Debug, Clone)]
-struct Horizon {
-    column: String,
-    watermark: i64,
+/// A part of a table that is looked through at once.
+enum Part {
+    Group(Source, usize),
+    /// Files that aren't read by row groups.
+    Files(Vec<DataFile>),
 }
 
 impl FlowRun<'_> {
@@ -68,169 +65,149 @@ impl FlowRun<'_> {
         if table.is_empty().await? {
             return Ok(plan);
         }
+        let schema = &plan.target.schema;
         let frame = self.lake.engine().plan(session, query).await?;
-        let horizon = watermark.and_then(|watermark| Horizon::of(frame.logical_plan(), &plan.target.schema, watermark));
-        let mut fresh = Fresh::new(keys, &plan.target.schema)?;
+        let horizon = watermark.and_then(|watermark| Horizon::of(frame.logical_plan(), schema, watermark));
+        let mut fresh = Fresh::new(keys, schema);
         let mut rows = frame.execute_stream().await.map_err(LakeError::query)?;
         while let Some(batch) = rows.try_next().await.map_err(LakeError::query)? {
-            fresh.add(keys, &fit(&batch, &plan.target.schema)?.0)?;
+            fresh.add(&fit(&batch, schema)?.0)?;
         }
-        let remembered = self.remembered(keys, fresh, (table, &plan.target.schema), horizon.as_ref()).await?;
+        let remembered = self.remembered(fresh, (table, schema), horizon).await?;
         *plan.seen.lock().await = Seen::of_target(remembered);
         Ok(plan)
     }
 
-    /// Those of the fresh keys that the table remembers.
-    async fn remembered(
+    /// Those of the fresh keys that the table remembers, of rows that aren't beyond the horizon.
+    pub(super) async fn remembered(
         &self,
-        keys: &Keys,
         fresh: Fresh,
         (table, target): (&Table, &SchemaRef),
-        horizon: Option<&Horizon>,
-    ) -> Result<HashSet<Box<[u8]>>> {
-        let mut found = HashSet::new();
-        if fresh.keys.is_empty() {
-            return Ok(found);
+        horizon: Option<Horizon>,
+    ) -> Result<KeySet> {
+        let mut remembered = KeySet::default();
+        if fresh.wanted.is_empty() {
+            return Ok(remembered);
         }
-        let schema = Arc::new(target.project(keys.columns()).map_err(LakeError::arrow)?);
-        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-        let event_time = horizon.map(|horizon| ident(&horizon.column).alias(EVENT_TIME));
-        let columns: Vec<Expr> = names.iter().copied().map(ident).chain(event_time).collect();
-        let Fresh { keys: wanted, ranges } = fresh;
-        let bounds = predicates(&names, ranges)?.into_iter().chain(horizon.map(|horizon| horizon.predicate(target)));
-        let mut frame = self.lake.engine().session().read_table(table.provider().await?).map_err(LakeError::query)?;
-        if let Some(bounds) = bounds.reduce(Expr::and) {
-            frame = frame.filter(bounds).map_err(LakeError::query)?;
-        }
-        let frame = frame.select(columns).map_err(LakeError::query)?;
-        let mut rows = frame.execute_stream().await.map_err(LakeError::query)?;
-        while let Some(batch) = rows.try_next().await.map_err(LakeError::query)? {
-            let times = event_times(&batch)?;
-            let is_past = |row| horizon.zip(times.as_ref()).is_some_and(|(horizon, times)| horizon.is_past(times, row));
-            keys.find(align(&batch, &schema)?.columns(), &wanted, is_past, &mut found)?;
-            if found.len() == wanted.len() {
+        let sought = Arc::new(Sought::new(fresh, target, horizon)?);
+        let mut files: Vec<DataFile> = table.files().await?.into_iter().filter(|file| sought.may_be_in(file)).collect();
+        // What comes again came lately, as a rule.
+        files.sort_by_key(|file| Reverse(file.modified()));
+        let are_stored = sought.are_stored_in(table);
+        let (by_groups, scanned) = if are_stored { (files, None) } else { (Vec::new(), Some(Part::Files(files))) };
+        let opened = opened(self.lake.storage(), by_groups, |_| true);
+        let parts =
+            opened.map_ok(|(file, source)| futures::stream::iter(sought.parts(file, source).into_iter().map(Ok)));
+        let parts = parts.try_flatten().chain(futures::stream::iter(scanned.map(Ok)));
+        let found = parts.map_ok(|part| self.found_in(part, table, &sought)).try_buffered(at_once());
+        let mut found = std::pin::pin!(found);
+        while let Some(found) = found.try_next().await? {
+            remembered.extend(found);
+            if remembered.len() == sought.wanted.len() {
                 break;
             }
+        }
+        Ok(remembered)
+    }
+
+    async fn found_in(&self, part: Part, table: &Table, sought: &Arc<Sought>) -> Result<KeySet> {
+        match part {
+            Part::Group(source, group) => {
+                if !source.may_hold(group, &sought.few).await? {
+                    return Ok(KeySet::default());
+                }
+                let stored = source.columns(group, &sought.columns()).await?;
+                let sought = Arc::clone(sought);
+                aside(move || sought.found_in_group(stored)).await
+            }
+            Part::Files(files) if files.is_empty() => Ok(KeySet::default()),
+            Part::Files(files) => self.found_in_files(&files, table, sought).await,
+        }
+    }
+
+    async fn found_in_files(&self, files: &[DataFile], table: &Table, sought: &Sought) -> Result<KeySet> {
+        let rows = table.provider_of(files).await?;
+        let mut frame = self.lake.engine().session().read_table(rows).map_err(LakeError::query)?;
+        if let Some(horizon) = &sought.horizon {
+            frame = frame.filter(horizon.predicate(&table.schema())).map_err(LakeError::query)?;
+        }
+        let columns: Vec<Expr> = sought.columns().into_iter().map(ident).collect();
+        let frame = frame.select(columns).map_err(LakeError::query)?;
+        let mut rows = frame.execute_stream().await.map_err(LakeError::query)?;
+        let mut found = KeySet::default();
+        while let Some(batch) = rows.try_next().await.map_err(LakeError::query)? {
+            sought.find(&batch, &mut found)?;
         }
         Ok(found)
     }
 }
 
 impl Fresh {
-    fn new(keys: &Keys, schema: &SchemaRef) -> Result<Self> {
-        let range = |at: &usize| Range::new(schema.field(*at).data_type());
-        let ranges = keys.columns().iter().map(range).collect::<Result<_>>()?;
-        Ok(Self { keys: HashSet::new(), ranges })
+    /// No keys yet, of rows of the target's schema.
+    pub(super) fn new(keys: &Arc<Keys>, schema: &SchemaRef) -> Self {
+        let spread = Spread::new(keys.columns().iter().map(|at| schema.field(*at)));
+        Self { keys: Arc::clone(keys), wanted: KeySet::default(), spread }
     }
 
     /// Adds rows in the target's schema.
-    fn add(&mut self, keys: &Keys, rows: &RecordBatch) -> Result<()> {
-        self.keys.extend(keys.of(rows)?.into_iter().flatten());
-        for (range, at) in self.ranges.iter_mut().zip(keys.columns()) {
-            let values = rows.column(*at);
-            if keys.null_is_a_value() && values.null_count() > 0 {
-                *range = None;
-            }
-            if let Some(range) = range {
-                range.add(values)?;
-            }
+    pub(super) fn add(&mut self, rows: &RecordBatch) -> Result<()> {
+        self.wanted.extend(self.keys.of(rows)?.into_iter().flatten());
+        let columns: Vec<&ArrayRef> = self.keys.columns().iter().map(|at| rows.column(*at)).collect();
+        self.spread.add(&columns, 0..rows.num_rows())?;
+        if self.keys.null_is_a_value() {
+            let with_nulls = columns.iter().enumerate().filter(|(_, values)| values.null_count() > 0);
+            with_nulls.for_each(|(column, _)| self.spread.add_null(column));
         }
         Ok(())
     }
 }
 
-/// The ranges of key columns of these names, as far as there are any.
-fn predicates(names: &[&str], ranges: Vec<Option<Range>>) -> Result<Vec<Expr>> {
-    let bounded = names.iter().zip(ranges).filter_map(|(name, range)| Some((name, range?)));
-    bounded.map(|(name, range)| range.predicate(name)).collect()
-}
+impl Sought {
+    fn new(fresh: Fresh, target: &SchemaRef, horizon: Option<Horizon>) -> Result<Self> {
+        let Fresh { keys, wanted, spread } = fresh;
+        let schema = Arc::new(target.project(keys.columns()).map_err(LakeError::arrow)?);
+        Ok(Self { schema, few: spread.few(), keys, wanted, horizon, spread })
+    }
 
-impl Range {
-    /// `None` where statistics may not bound all values of a type: NaN has no place among the others.
-    fn new(data_type: &DataType) -> Result<Option<Self>> {
-        let bounded = matches!(
-            data_type,
-            DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 | DataType::Date32 | DataType::Utf8
-        );
-        if !bounded {
-            return Ok(None);
+    /// The columns that are read.
+    fn columns(&self) -> Vec<&str> {
+        let mut columns: Vec<&str> = self.schema.fields().iter().map(|field| field.name().as_str()).collect();
+        columns.extend(self.horizon.iter().map(Horizon::column).filter(|time| self.schema.index_of(time).is_err()));
+        columns
+    }
+
+    /// Whether the columns stand in the table's files. Of whole rows they may be of any type, and are scanned as rows are.
+    fn are_stored_in(&self, table: &Table) -> bool {
+        let partitioned_by = table.partitioned_by();
+        !self.keys.null_is_a_value() && !self.columns().iter().any(|name| partitioned_by.iter().any(|by| by == name))
+    }
+
+    fn may_be_in(&self, file: &DataFile) -> bool {
+        self.spread.may_be_in(file) && self.horizon.as_ref().is_none_or(|horizon| horizon.may_be_in(file))
+    }
+
+    fn parts(&self, file: DataFile, source: Option<Source>) -> Vec<Part> {
+        let Some(source) = source else { return vec![Part::Files(vec![file])] };
+        let may_hold = |at: &usize| {
+            let group = source.group(*at);
+            self.spread.may_be_within(|name| bounds(group, name))
+                && self.horizon.as_ref().is_none_or(|horizon| horizon.may_be_in_group(group))
+        };
+        source.groups().filter(may_hold).map(|group| Part::Group(source.clone(), group)).collect()
+    }
+
+    fn found_in_group(&self, stored: Stored) -> Result<KeySet> {
+        let mut found = KeySet::default();
+        for batch in stored.decode(None)? {
+            self.find(&batch?, &mut found)?;
         }
-        let lowest = MinAccumulator::try_new(data_type).map_err(LakeError::query)?;
-        let highest = MaxAccumulator::try_new(data_type).map_err(LakeError::query)?;
-        Ok(Some(Self { lowest, highest, values: HashSet::new() }))
+        Ok(found)
     }
 
-    fn add(&mut self, values: &ArrayRef) -> Result<()> {
-        for row in (0..values.len()).filter(|row| values.is_valid(*row)) {
-            if self.values.len() > FEW {
-                break;
-            }
-            self.values.insert(ScalarValue::try_from_array(values, row).map_err(LakeError::query)?);
-        }
-        let values = std::slice::from_ref(values);
-        self.lowest.update_batch(values).and_then(|()| self.highest.update_batch(values)).map_err(LakeError::query)
+    /// Adds those of the wanted keys that are among these rows.
+    fn find(&self, rows: &RecordBatch, found: &mut KeySet) -> Result<()> {
+        let times = self.horizon.as_ref().map(|horizon| horizon.times(rows)).transpose()?.flatten();
+        let is_past = |row| self.horizon.as_ref().is_some_and(|horizon| horizon.is_past(times.as_ref(), row));
+        self.keys.find(align(rows, &self.schema)?.columns(), &self.wanted, is_past, found)
     }
-
-    fn predicate(mut self, column: &str) -> Result<Expr> {
-        let lowest = self.lowest.evaluate().map_err(LakeError::query)?;
-        let highest = self.highest.evaluate().map_err(LakeError::query)?;
-        let within = ident(column).between(lit(lowest), lit(highest));
-        Ok(match is_one_of(column, self.values.into_iter()) {
-            Some(is_one_of) => within.and(is_one_of),
-            None => within,
-        })
-    }
-}
-
-impl Horizon {
-    /// The column of the target that a query fills with its stream's event time as it is; `None` where the
-    /// target doesn't keep it, so that all of its keys are remembered.
-    fn of(query: &LogicalPlan, target: &SchemaRef, watermark: i64) -> Option<Self> {
-        let LogicalPlan::Projection(projection) = query else { return None };
-        let event_time = projection.expr.iter().find_map(|expr| match renamed(expr) {
-            Some((column, EVENT_TIME)) => Some(column),
-            _ => None,
-        })?;
-        let kept = projection.expr.iter().filter_map(renamed);
-        let column =
-            kept.filter(|(column, name)| *column == event_time && *name != EVENT_TIME).find_map(|(_, name)| {
-                let field = target.field_with_name(name).ok()?;
-                matches!(field.data_type(), DataType::Timestamp(..)).then(|| name.to_owned())
-            })?;
-        Some(Self { column, watermark })
-    }
-
-    /// What rules out files and row groups; it may let older rows through.
-    fn predicate(&self, target: &SchemaRef) -> Expr {
-        let zone = target.field_with_name(&self.column).ok().and_then(|field| match field.data_type() {
-            DataType::Timestamp(_, zone) => zone.clone(),
-            _ => None,
-        });
-        let bound = self.watermark.div_euclid(STATISTICS_TICK).saturating_sub(1).saturating_mul(STATISTICS_TICK);
-        let bound = lit(ScalarValue::TimestampMicrosecond(Some(bound), zone));
-        ident(&self.column).gt_eq(bound).or(ident(&self.column).is_null())
-    }
-
-    fn is_past(&self, times: &ArrayRef, row: usize) -> bool {
-        let times = times.as_primitive::<TimestampMicrosecondType>();
-        is_late(Some(self.watermark), times.is_valid(row).then(|| times.value(row)))
-    }
-}
-
-/// A column, and the name that a query gives it.
-fn renamed(expr: &Expr) -> Option<(&datafusion::common::Column, &str)> {
-    match expr {
-        Expr::Column(column) => Some((column, column.name.as_str())),
-        Expr::Alias(alias) => match alias.expr.as_ref() {
-            Expr::Column(column) => Some((column, alias.name.as_str())),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-/// The event times that were read with the keys, in microseconds.
-fn event_times(batch: &RecordBatch) -> Result<Option<ArrayRef>> {
-    let Some(column) = batch.column_by_name(EVENT_TIME) else { return Ok(None) };
-    cast(column, &DataType::Timestamp(TimeUnit::Microsecond, None)).map(Some).map_err(LakeError::arrow)
 }

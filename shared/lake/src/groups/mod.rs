@@ -20,7 +20,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 pub(crate) use self::encode::{Encoder, Format, in_small_groups};
 pub(crate) use self::filters::{Probe, Probes};
 pub(crate) use self::source::{Source, Stored, opened};
-pub(crate) use self::statistics::bounds;
+pub(crate) use self::statistics::{bounds, may_hold_null};
 pub(crate) use self::writer::GroupWriter;
 use crate::error::{LakeError, Result};
 

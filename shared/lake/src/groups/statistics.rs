@@ -59,9 +59,17 @@ pub(super) fn statistics(groups: &[RowGroupMetaData]) -> Value {
 
 /// Bounds of a top-level column of a group, as a file's statistics would give them.
 pub(crate) fn bounds(group: &RowGroupMetaData, name: &str) -> Option<(Value, Value)> {
-    let is_named = |column: &&ColumnChunkMetaData| matches!(column.column_path().parts(), [only] if only == name);
-    let column = group.columns().iter().find(is_named)?;
+    let column = column_of(group, name)?;
     rendered(extent(column), column.column_descr())
+}
+
+/// Whether a top-level column of a group may hold NULL; one that isn't there does.
+pub(crate) fn may_hold_null(group: &RowGroupMetaData, name: &str) -> bool {
+    column_of(group, name).and_then(|column| column.statistics()?.null_count_opt()) != Some(0)
+}
+
+fn column_of<'a>(group: &'a RowGroupMetaData, name: &str) -> Option<&'a ColumnChunkMetaData> {
+    group.columns().iter().find(|column| matches!(column.column_path().parts(), [only] if only == name))
 }
 
 impl Extent {

@@ -13,6 +13,7 @@ use super::parts::Part;
 use super::shape::Shape;
 use crate::align::align;
 use crate::error::{LakeError, Result};
+use crate::flow::spread::Spread;
 
 /// A key or a sequence, encoded: bytes compare as values do.
 pub(super) type Code = Box<[u8]>;
@@ -101,6 +102,20 @@ impl Held {
     /// batch that is run again does it again.
     pub(super) fn truncates(&self) -> bool {
         self.truncation.is_some() && self.truncation >= self.known_truncation
+    }
+
+    /// The values of the keys.
+    pub(super) fn spread(&self, shape: &Shape) -> Result<Spread> {
+        let mut rows: Vec<Vec<usize>> = vec![Vec::new(); self.batches.len()];
+        for (batch, row) in self.by_key.values().flatten().map(|place| place.at) {
+            rows[batch].push(row);
+        }
+        let mut spread = Spread::new(shape.keys.iter().map(|at| shape.wide.field(*at)));
+        for (batch, rows) in self.batches.iter().zip(rows).filter(|(_, rows)| !rows.is_empty()) {
+            let columns: Vec<&ArrayRef> = shape.keys.iter().map(|at| batch.column(*at)).collect();
+            spread.add(&columns, rows.iter().copied())?;
+        }
+        Ok(spread)
     }
 
     /// The sequence up to which everything is gone.

@@ -12,13 +12,13 @@ use futures::{StreamExt, TryStreamExt};
 use headwater_core::cdc::SEQUENCE;
 use parquet::arrow::arrow_reader::RowSelection;
 
-use super::candidates::Spread;
 use super::held::{Held, Keys};
 use super::merge::Finding;
 use super::{AHEAD, Session};
 use crate::align::align;
 use crate::error::{LakeError, Result};
 use crate::flow::FlowRun;
+use crate::flow::spread::Spread;
 use crate::groups::{Probes, Source, Stored, aside, at_once, bounds, opened};
 use crate::table::{DataFile, Table};
 

@@ -15,7 +15,6 @@ use futures::TryStreamExt;
 use headwater_core::cdc::DELETED;
 use parquet::file::metadata::RowGroupMetaData;
 
-use super::candidates::Spread;
 use super::feed::Feed;
 use super::held::{ByKey, Coder, Keys};
 use super::parts::Part;
@@ -25,6 +24,7 @@ use crate::align::align;
 use crate::error::{LakeError, Result};
 use crate::flow::FlowRun;
 use crate::flow::outlet::TablePlan;
+use crate::flow::spread::Spread;
 use crate::groups::{Format, Probes, bounds, opened};
 use crate::table::{DataFile, Table};
 use crate::write::{Written, discard};

@@ -15,7 +15,6 @@
 //!
 //! Memory holds changes, and those of the same keys in the side table; a batch with more changes than fit is applied in parts.
 
-mod candidates;
 mod feed;
 mod fold;
 mod held;
@@ -36,7 +35,6 @@ use headwater_core::graph::properties::TOMBSTONE_SECONDS;
 use headwater_core::model::AutoCdc;
 use headwater_core::report::{ChangeCounts, FlowReport, Outcome, Rows};
 
-use self::candidates::Spread;
 use self::feed::Feed;
 use self::fold::{Folded, fold};
 use self::held::{Coder, Held, Keys, part};
@@ -313,7 +311,7 @@ impl FlowRun<'_> {
         let now = plan.now;
         let forget_before = (now - chrono::Duration::seconds(i64::from(self.remembers()))).timestamp_micros();
         let finding = Finding { shape: Arc::clone(shape), coder: Arc::clone(coder), forget_before: None };
-        let spread = Spread::new(&held, shape, held.by_key.values().flatten())?;
+        let spread = held.spread(shape)?;
         self.know(&mut held, &spread, session, finding.clone()).await?;
         let truncates = held.truncates();
         let folded = fold(&mut held, shape)?;

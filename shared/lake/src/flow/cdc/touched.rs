@@ -5,11 +5,11 @@ use std::sync::Arc;
 use datafusion::logical_expr::{Expr, ident};
 use futures::{StreamExt, TryStreamExt};
 
-use super::candidates::Spread;
 use super::merge::Cut;
 use crate::align::align;
 use crate::error::{LakeError, Result};
 use crate::flow::FlowRun;
+use crate::flow::spread::Spread;
 use crate::groups::{Source, Stored, aside, at_once};
 use crate::table::{DataFile, Table};
 

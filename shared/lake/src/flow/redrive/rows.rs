@@ -6,7 +6,6 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray, UInt32Array};
 use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimestampMicrosecondType, UInt32Type};
-use futures::TryStreamExt;
 use headwater_core::model::{FlowKind, RelationSource, Violation};
 use headwater_core::provenance::METADATA;
 
@@ -14,8 +13,9 @@ use super::{RETURNED, Redrive, texts_of};
 use crate::align::{align, merged};
 use crate::error::{LakeError, Result};
 use crate::flow::FlowRun;
-use crate::flow::dedup::Keys;
+use crate::flow::dedup::{KeySet, Keys};
 use crate::flow::outlet::TablePlan;
+use crate::flow::remembered::Fresh;
 use crate::flow::rules::{Rule, Tally, judge};
 use crate::flow::stream::progress;
 use crate::flow::target::Pinned;
@@ -261,19 +261,14 @@ impl FlowRun<'_> {
         seen: &mut BTreeSet<Box<[u8]>>,
     ) -> Result<RecordBatch> {
         let Some(dedup) = &self.dataset.dedup else { return Ok(rows) };
-        let keys = Keys::new(dedup, &target.schema)?;
+        let keys = Arc::new(Keys::new(dedup, &target.schema)?);
         let own = keys.of(&rows)?;
-        let wanted: HashSet<Box<[u8]>> = own.iter().flatten().cloned().collect();
-        let mut held = HashSet::new();
-        if let Some(table) = &pinned.main {
-            let session = self.lake.engine().session();
-            let frame = session.read_table(table.provider().await?).map_err(LakeError::query)?;
-            let columns = Arc::new(target.schema.project(keys.columns()).map_err(LakeError::arrow)?);
-            let mut batches = frame.execute_stream().await.map_err(LakeError::query)?;
-            while let Some(batch) = batches.try_next().await.map_err(LakeError::query)? {
-                keys.find(align(&batch, &columns)?.columns(), &wanted, |_| false, &mut held)?;
-            }
-        }
+        let mut fresh = Fresh::new(&keys, &target.schema);
+        fresh.add(&rows)?;
+        let held = match &pinned.main {
+            Some(table) => self.remembered(fresh, (table, &target.schema), None).await?,
+            None => KeySet::default(),
+        };
         let is_first = |key: Option<Box<[u8]>>| Some(key.is_none_or(|key| !held.contains(&key) && seen.insert(key)));
         let first: BooleanArray = own.into_iter().map(is_first).collect();
         filter_record_batch(&rows, &first).map_err(LakeError::arrow)
