@@ -6,6 +6,7 @@
 //! functions do what this crate decides.
 
 pub mod aggregate;
+pub mod among;
 pub mod as_of;
 pub mod aws;
 pub mod azure;

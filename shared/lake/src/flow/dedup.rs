@@ -3,9 +3,6 @@
 //! Rows pass in the order of their source. A row whose key the target remembers, or an earlier row of the
 //! batch had, is left out.
 
-use std::collections::HashSet;
-
-use ahash::RandomState;
 use arrow::array::{Array, ArrayRef, BooleanBufferBuilder, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
@@ -13,11 +10,9 @@ use arrow::row::{RowConverter, SortField};
 use headwater_core::model::Dedup;
 use headwater_core::provenance::METADATA;
 
+use super::key_set::KeySet;
 use crate::align::position;
 use crate::error::{LakeError, Result};
-
-/// Some keys. All keys of a table may be looked for, so the hash is a quick one, and seeded, since senders choose keys.
-pub(super) type KeySet = HashSet<Box<[u8]>, RandomState>;
 
 /// Encodes the key columns of batches of one schema.
 #[derive(Debug)]
@@ -49,16 +44,16 @@ impl Keys {
         self.null_is_a_value
     }
 
-    /// The key of each row of a batch of the whole schema. `None` where a key column is NULL: such a
+    /// Hands over the key of each row of a batch of the whole schema, in order. `None` where a key column is NULL: such a
     /// row has no key and is never a duplicate. A whole row may hold NULLs, which equal each other.
-    pub(super) fn of(&self, batch: &RecordBatch) -> Result<Vec<Option<Box<[u8]>>>> {
+    pub(super) fn each(&self, batch: &RecordBatch, mut with: impl FnMut(Option<&[u8]>)) -> Result<()> {
         let arrays: Vec<ArrayRef> = self.columns.iter().map(|at| ArrayRef::clone(batch.column(*at))).collect();
         let rows = self.converter.convert_columns(&arrays).map_err(|source| internal(&source))?;
-        let key = |(at, row): (usize, arrow::row::Row<'_>)| {
+        for (at, row) in rows.iter().enumerate() {
             let has_null = !self.null_is_a_value && arrays.iter().any(|array| array.is_null(at));
-            (!has_null).then(|| Box::from(row.as_ref()))
-        };
-        Ok(rows.iter().enumerate().map(key).collect())
+            with((!has_null).then(|| row.as_ref()));
+        }
+        Ok(())
     }
 
     /// Adds to `found` the wanted keys among these rows, given by their key columns alone, in the order
@@ -73,7 +68,7 @@ impl Keys {
         let rows = self.converter.convert_columns(arrays).map_err(|source| internal(&source))?;
         for (at, row) in rows.iter().enumerate() {
             if wanted.contains(row.as_ref()) && !ignored(at) {
-                found.insert(Box::from(row.as_ref()));
+                found.insert(row.as_ref());
             }
         }
         Ok(())
@@ -95,9 +90,7 @@ impl Seen {
     /// The rows whose key wasn't seen yet, in order; their keys count as seen from now on.
     pub(super) fn first_rows(&mut self, keys: &Keys, batch: RecordBatch) -> Result<RecordBatch> {
         let mut fresh = BooleanBufferBuilder::new(batch.num_rows());
-        for key in keys.of(&batch)? {
-            fresh.append(key.is_none_or(|key| self.keys.insert(key)));
-        }
+        keys.each(&batch, |key| fresh.append(key.is_none_or(|key| self.keys.insert(key))))?;
         let fresh = arrow::array::BooleanArray::new(fresh.finish(), None);
         if fresh.true_count() == batch.num_rows() {
             return Ok(batch);

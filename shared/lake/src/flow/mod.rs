@@ -17,6 +17,7 @@ mod execute;
 mod files;
 mod horizon;
 mod hubs;
+mod key_set;
 mod marks;
 mod messages;
 mod once;

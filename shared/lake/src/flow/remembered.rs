@@ -16,10 +16,11 @@ use futures::{StreamExt, TryStreamExt};
 use headwater_core::model::Query;
 
 use super::FlowRun;
-use super::dedup::{KeySet, Keys, Seen};
+use super::dedup::{Keys, Seen};
 use super::horizon::Horizon;
+use super::key_set::KeySet;
 use super::outlet::Plan;
-use super::spread::Spread;
+use super::spread::{Gathered, Spread};
 use super::target::Pinned;
 use crate::align::{align, fit};
 use crate::error::{LakeError, Result};
@@ -31,7 +32,7 @@ use crate::table::{DataFile, Table};
 pub(super) struct Fresh {
     keys: Arc<Keys>,
     wanted: KeySet,
-    spread: Spread,
+    values: Gathered,
 }
 
 /// What is looked for in a table.
@@ -102,7 +103,7 @@ impl FlowRun<'_> {
         let found = parts.map_ok(|part| self.found_in(part, table, &sought)).try_buffered(at_once());
         let mut found = std::pin::pin!(found);
         while let Some(found) = found.try_next().await? {
-            remembered.extend(found);
+            remembered.extend(&found);
             if remembered.len() == sought.wanted.len() {
                 break;
             }
@@ -145,18 +146,22 @@ impl FlowRun<'_> {
 impl Fresh {
     /// No keys yet, of rows of the target's schema.
     pub(super) fn new(keys: &Arc<Keys>, schema: &SchemaRef) -> Self {
-        let spread = Spread::new(keys.columns().iter().map(|at| schema.field(*at)));
-        Self { keys: Arc::clone(keys), wanted: KeySet::default(), spread }
+        let values = Gathered::new(keys.columns().iter().map(|at| schema.field(*at)));
+        Self { keys: Arc::clone(keys), wanted: KeySet::default(), values }
     }
 
     /// Adds rows in the target's schema.
     pub(super) fn add(&mut self, rows: &RecordBatch) -> Result<()> {
-        self.wanted.extend(self.keys.of(rows)?.into_iter().flatten());
+        self.keys.each(rows, |key| {
+            if let Some(key) = key {
+                self.wanted.insert(key);
+            }
+        })?;
         let columns: Vec<&ArrayRef> = self.keys.columns().iter().map(|at| rows.column(*at)).collect();
-        self.spread.add(&columns, 0..rows.num_rows())?;
+        self.values.add(&columns, 0..rows.num_rows())?;
         if self.keys.null_is_a_value() {
             let with_nulls = columns.iter().enumerate().filter(|(_, values)| values.null_count() > 0);
-            with_nulls.for_each(|(column, _)| self.spread.add_null(column));
+            with_nulls.for_each(|(column, _)| self.values.add_null(column));
         }
         Ok(())
     }
@@ -164,7 +169,8 @@ impl Fresh {
 
 impl Sought {
     fn new(fresh: Fresh, target: &SchemaRef, horizon: Option<Horizon>) -> Result<Self> {
-        let Fresh { keys, wanted, spread } = fresh;
+        let Fresh { keys, wanted, values } = fresh;
+        let spread = values.sorted();
         let schema = Arc::new(target.project(keys.columns()).map_err(LakeError::arrow)?);
         Ok(Self { schema, few: spread.few(), keys, wanted, horizon, spread })
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int64Type};
+use headwater_core::among::{SortedTexts, Texts};
 use serde_json::Value;
 
 use crate::error::{LakeError, Result};
@@ -15,43 +16,110 @@ use crate::table::DataFile;
 /// the row groups that hold none are ruled out.
 const FEW: usize = 64;
 
-/// The values of each key column among some keys.
+/// The values of each key column among some keys, which are gathered.
 #[derive(Debug)]
-pub(super) struct Spread {
-    columns: Vec<Column>,
+pub(super) struct Gathered {
+    columns: Vec<(String, Values)>,
 }
 
 /// The values of one column that statistics can be held against.
 #[derive(Debug)]
-enum Column {
-    Numbers(String, BTreeSet<i64>),
-    Texts(String, BTreeSet<String>),
+enum Values {
+    Numbers(Vec<i64>),
+    /// All texts, and some while these are few.
+    Texts(Texts, BTreeSet<String>),
     /// Statistics of the type don't bound its values, or not in a way that can be compared here.
     Any,
 }
 
-impl Spread {
+/// The values of each key column among some keys.
+#[derive(Debug)]
+pub(super) struct Spread {
+    columns: Vec<(String, Sorted)>,
+}
+
+/// Values that can be looked for.
+#[derive(Debug)]
+enum Sorted {
+    Numbers(Vec<i64>),
+    Texts(SortedTexts, BTreeSet<String>),
+    Any,
+}
+
+impl Gathered {
     /// No values yet, of columns of these names and types.
     pub(super) fn new<'a>(columns: impl Iterator<Item = &'a Field>) -> Self {
-        Self { columns: columns.map(Column::new).collect() }
+        Self { columns: columns.map(|field| (field.name().clone(), Values::of(field.data_type()))).collect() }
     }
 
     /// Adds the values of these columns in some rows of a batch, given by their positions.
     pub(super) fn add(&mut self, values: &[&ArrayRef], rows: impl Iterator<Item = usize> + Clone) -> Result<()> {
-        for (column, values) in self.columns.iter_mut().zip(values) {
-            column.add(&column.comparable(values)?, rows.clone());
+        for ((_, column), values) in self.columns.iter_mut().zip(values) {
+            column.add(values, rows.clone())?;
         }
         Ok(())
     }
 
     /// Looks for NULL as for any other value, which statistics don't: a column with one of them rules nothing out.
     pub(super) fn add_null(&mut self, column: usize) {
-        self.columns[column] = Column::Any;
+        self.columns[column].1 = Values::Any;
     }
 
+    /// Ends the gathering.
+    pub(super) fn sorted(self) -> Spread {
+        Spread { columns: self.columns.into_iter().map(|(name, values)| (name, values.sorted())).collect() }
+    }
+}
+
+impl Values {
+    fn of(data_type: &DataType) -> Self {
+        match data_type {
+            DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => Self::Numbers(Vec::new()),
+            DataType::Utf8 | DataType::Date32 => Self::Texts(Texts::default(), BTreeSet::new()),
+            _ => Self::Any,
+        }
+    }
+
+    fn add(&mut self, values: &ArrayRef, rows: impl Iterator<Item = usize>) -> Result<()> {
+        let rows = rows.filter(|row| values.is_valid(*row));
+        match self {
+            Self::Numbers(numbers) => {
+                let values = cast(values, &DataType::Int64).map_err(LakeError::arrow)?;
+                let values = values.as_primitive::<Int64Type>();
+                numbers.extend(rows.map(|row| values.value(row)));
+            }
+            Self::Texts(texts, few) => {
+                let values = cast(values, &DataType::Utf8).map_err(LakeError::arrow)?;
+                let values = values.as_string::<i32>();
+                for text in rows.map(|row| values.value(row)) {
+                    texts.add(text);
+                    if few.len() <= FEW && !few.contains(text) {
+                        few.insert(text.to_owned());
+                    }
+                }
+            }
+            Self::Any => {}
+        }
+        Ok(())
+    }
+
+    fn sorted(self) -> Sorted {
+        match self {
+            Self::Numbers(mut numbers) => {
+                numbers.sort_unstable();
+                numbers.dedup();
+                Sorted::Numbers(numbers)
+            }
+            Self::Texts(texts, few) => Sorted::Texts(texts.sorted(), few),
+            Self::Any => Sorted::Any,
+        }
+    }
+}
+
+impl Spread {
     /// The values of those key columns that have so few that Bloom filters tell which row groups have none.
     pub(super) fn few(&self) -> Probes {
-        self.columns.iter().filter_map(Column::few).collect()
+        self.columns.iter().filter_map(|(name, values)| Some((name.clone(), values.few()?))).collect()
     }
 
     /// Whether statistics let a file hold one of the keys.
@@ -64,75 +132,37 @@ impl Spread {
 
     /// Whether rows with these bounds of columns may hold one of the keys.
     pub(super) fn may_be_within(&self, bounds: impl Fn(&str) -> Option<(Value, Value)>) -> bool {
-        self.columns.iter().all(|column| column.may_be_within(&bounds))
+        self.columns.iter().all(|(name, values)| values.may_be_within(|| bounds(name)))
     }
 }
 
-impl Column {
-    fn new(field: &Field) -> Self {
-        let name = field.name().clone();
-        match field.data_type() {
-            DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => {
-                Self::Numbers(name, BTreeSet::new())
-            }
-            DataType::Utf8 | DataType::Date32 => Self::Texts(name, BTreeSet::new()),
-            _ => Self::Any,
-        }
-    }
-
-    /// A batch's column in the form that is compared.
-    fn comparable(&self, values: &ArrayRef) -> Result<ArrayRef> {
-        match self {
-            Self::Numbers(..) => cast(values, &DataType::Int64).map_err(LakeError::arrow),
-            Self::Texts(..) => cast(values, &DataType::Utf8).map_err(LakeError::arrow),
-            Self::Any => Ok(ArrayRef::clone(values)),
-        }
-    }
-
-    fn add(&mut self, values: &ArrayRef, rows: impl Iterator<Item = usize>) {
-        let rows = rows.filter(|row| values.is_valid(*row));
-        match self {
-            Self::Numbers(_, numbers) => {
-                let values = values.as_primitive::<Int64Type>();
-                numbers.extend(rows.map(|row| values.value(row)));
-            }
-            Self::Texts(_, texts) => {
-                let values = values.as_string::<i32>();
-                for text in rows.map(|row| values.value(row)) {
-                    if !texts.contains(text) {
-                        texts.insert(text.to_owned());
-                    }
-                }
-            }
-            Self::Any => {}
-        }
-    }
-
+impl Sorted {
     /// The values, unless there are many.
-    fn few(&self) -> Option<(String, Vec<Probe>)> {
+    fn few(&self) -> Option<Vec<Probe>> {
         match self {
-            Self::Numbers(name, numbers) if (1..=FEW).contains(&numbers.len()) => {
-                Some((name.clone(), numbers.iter().copied().map(Probe::Number).collect()))
+            Self::Numbers(numbers) if (1..=FEW).contains(&numbers.len()) => {
+                Some(numbers.iter().copied().map(Probe::Number).collect())
             }
-            Self::Texts(name, texts) if (1..=FEW).contains(&texts.len()) => {
-                Some((name.clone(), texts.iter().cloned().map(Probe::Text).collect()))
+            Self::Texts(_, few) if (1..=FEW).contains(&few.len()) => {
+                Some(few.iter().cloned().map(Probe::Text).collect())
             }
-            Self::Numbers(..) | Self::Texts(..) | Self::Any => None,
+            Self::Numbers(_) | Self::Texts(..) | Self::Any => None,
         }
     }
 
-    fn may_be_within(&self, bounds: &impl Fn(&str) -> Option<(Value, Value)>) -> bool {
+    fn may_be_within(&self, bounds: impl Fn() -> Option<(Value, Value)>) -> bool {
         match self {
             Self::Any => true,
-            Self::Numbers(name, numbers) => {
-                let bounds = bounds(name).and_then(|(min, max)| Some((whole(&min)?, whole(&max)?)));
-                bounds.is_none_or(|(min, max)| min > max || numbers.range(min..=max).next().is_some())
+            Self::Numbers(numbers) => {
+                let bounds = bounds().and_then(|(min, max)| Some((whole(&min)?, whole(&max)?)));
+                bounds.is_none_or(|(min, max)| {
+                    min > max || numbers.get(numbers.partition_point(|own| *own < min)).is_some_and(|own| *own <= max)
+                })
             }
-            Self::Texts(name, texts) => {
-                let text = |value: Value| value.as_str().map(str::to_owned);
-                let bounds = bounds(name).and_then(|(min, max)| Some((text(min)?, text(max)?)));
-                bounds.is_none_or(|(min, max)| min > max || texts.range(min..=max).next().is_some())
-            }
+            Self::Texts(texts, _) => match bounds() {
+                Some((Value::String(min), Value::String(max))) => min > max || texts.may_lie_between(&min, &max),
+                _ => true,
+            },
         }
     }
 }

@@ -13,7 +13,7 @@ use super::parts::Part;
 use super::shape::Shape;
 use crate::align::align;
 use crate::error::{LakeError, Result};
-use crate::flow::spread::Spread;
+use crate::flow::spread::{Gathered, Spread};
 
 /// A key or a sequence, encoded: bytes compare as values do.
 pub(super) type Code = Box<[u8]>;
@@ -110,12 +110,12 @@ impl Held {
         for (batch, row) in self.by_key.values().flatten().map(|place| place.at) {
             rows[batch].push(row);
         }
-        let mut spread = Spread::new(shape.keys.iter().map(|at| shape.wide.field(*at)));
+        let mut gathered = Gathered::new(shape.keys.iter().map(|at| shape.wide.field(*at)));
         for (batch, rows) in self.batches.iter().zip(rows).filter(|(_, rows)| !rows.is_empty()) {
             let columns: Vec<&ArrayRef> = shape.keys.iter().map(|at| batch.column(*at)).collect();
-            spread.add(&columns, rows.iter().copied())?;
+            gathered.add(&columns, rows.iter().copied())?;
         }
-        Ok(spread)
+        Ok(gathered.sorted())
     }
 
     /// The sequence up to which everything is gone.

@@ -23,6 +23,7 @@ use uuid::Uuid;
 
 use self::rows::{Passed, marked, returned_by, with_mark};
 use super::FlowRun;
+use super::key_set::KeySet;
 use super::outlet::TablePlan;
 use super::target::Pinned;
 use crate::align::align;
@@ -121,7 +122,7 @@ impl FlowRun<'_> {
             done: Redriven::default(),
         };
         let mut target = None;
-        let mut seen = BTreeSet::new();
+        let mut seen = KeySet::default();
         for (file, rows) in files {
             let open = self.open_rows(&pinned, &rows, &returned, wanted).await?;
             draft.done.stay(&open.staying);

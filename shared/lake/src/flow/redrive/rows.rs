@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray, UInt32Array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder, RecordBatch, StringArray, UInt32Array,
+};
 use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimestampMicrosecondType, UInt32Type};
 use headwater_core::model::{FlowKind, RelationSource, Violation};
@@ -13,7 +15,8 @@ use super::{RETURNED, Redrive, texts_of};
 use crate::align::{align, merged};
 use crate::error::{LakeError, Result};
 use crate::flow::FlowRun;
-use crate::flow::dedup::{KeySet, Keys};
+use crate::flow::dedup::Keys;
+use crate::flow::key_set::KeySet;
 use crate::flow::outlet::TablePlan;
 use crate::flow::remembered::Fresh;
 use crate::flow::rules::{Rule, Tally, judge};
@@ -182,7 +185,7 @@ impl FlowRun<'_> {
         pinned: &Pinned,
         rows: &RecordBatch,
         open: &[u32],
-        seen: &mut BTreeSet<Box<[u8]>>,
+        seen: &mut KeySet,
     ) -> Result<Passed> {
         let (misfits, open_rows): (Vec<u32>, Vec<u32>) = open.iter().partition(|at| is_misfit(rows, **at));
         let (raw, rows_of_rules): (Vec<u32>, Vec<u32>) = open_rows.into_iter().partition(|at| is_raw(rows, *at));
@@ -258,20 +261,19 @@ impl FlowRun<'_> {
         pinned: &Pinned,
         target: &TablePlan,
         rows: RecordBatch,
-        seen: &mut BTreeSet<Box<[u8]>>,
+        seen: &mut KeySet,
     ) -> Result<RecordBatch> {
         let Some(dedup) = &self.dataset.dedup else { return Ok(rows) };
         let keys = Arc::new(Keys::new(dedup, &target.schema)?);
-        let own = keys.of(&rows)?;
         let mut fresh = Fresh::new(&keys, &target.schema);
         fresh.add(&rows)?;
         let held = match &pinned.main {
             Some(table) => self.remembered(fresh, (table, &target.schema), None).await?,
             None => KeySet::default(),
         };
-        let is_first = |key: Option<Box<[u8]>>| Some(key.is_none_or(|key| !held.contains(&key) && seen.insert(key)));
-        let first: BooleanArray = own.into_iter().map(is_first).collect();
-        filter_record_batch(&rows, &first).map_err(LakeError::arrow)
+        let mut first = BooleanBufferBuilder::new(rows.num_rows());
+        keys.each(&rows, |key| first.append(key.is_none_or(|key| !held.contains(key) && seen.insert(key))))?;
+        filter_record_batch(&rows, &BooleanArray::new(first.finish(), None)).map_err(LakeError::arrow)
     }
 }
 
