@@ -10,6 +10,7 @@ mod checksum;
 mod clouds;
 pub mod commit;
 pub mod compact;
+mod condition;
 mod credentials;
 mod curve;
 mod data_file;

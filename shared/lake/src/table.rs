@@ -13,6 +13,7 @@ use deltalake::{DeltaTable, DeltaTableError};
 use futures::{StreamExt, TryStreamExt};
 use url::Url;
 
+use crate::condition::Condition;
 pub use crate::data_file::DataFile;
 use crate::entries::Entries;
 use crate::error::{LakeError, Result};
@@ -166,16 +167,30 @@ impl Table {
 
     /// Those live data files of which something is true. What is asked of the others costs next to nothing, however many
     /// they are, where it is their size, time or path.
-    #[expect(deprecated, reason = "commits need the add action itself, with its statistics as text")]
     pub(crate) async fn files_where(&self, is_wanted: impl Fn(&LogicalFileView) -> bool) -> Result<Vec<DataFile>> {
         let files = self.live_files().await?;
-        // delta-rs panics over a deletion vector of a kind that it doesn't know.
-        let action = |file: LogicalFileView| {
-            let add = catch_unwind(AssertUnwindSafe(|| file.add_action()));
-            let unknown = || format!("`{}` has a deletion vector that can't be read", file.path());
-            add.map(|add| self.data_file(add)).map_err(|_| self.error(DeltaTableError::Generic(unknown())))
+        files.iter().filter(is_wanted).map(|file| self.action(&file)).collect()
+    }
+
+    /// Those live data files that statistics let hold rows that fulfil a condition. The others are left out while the log is read.
+    ///
+    /// # Errors
+    /// As [`Self::files`].
+    pub(crate) async fn files_that_may_hold(&self, condition: Condition) -> Result<Vec<DataFile>> {
+        // Statistics from before a column was widened are of another type.
+        if may_be_widened(&self.head().protocol) {
+            return self.files().await;
+        }
+        let (log, condition) = (self.log_store(), Some(condition.into_predicate()));
+        let files = match self.pin.log().filter(|_| !self.has_read_files()) {
+            Some(snapshot) => snapshot.file_views(log.as_ref(), condition),
+            None => {
+                let state = self.delta().await?.snapshot().map_err(|source| self.error(source))?;
+                state.snapshot().file_views(log.as_ref(), condition)
+            }
         };
-        files.iter().filter(is_wanted).map(action).collect()
+        let files = files.map(|file| file.map_err(|source| self.error(source)).and_then(|file| self.action(&file)));
+        files.try_collect().await
     }
 
     /// Whether there is no live data file.
@@ -311,6 +326,14 @@ impl Table {
     pub(crate) async fn live_files(&self) -> Result<LogDataHandler<'_>> {
         let state = self.delta().await?.snapshot().map_err(|source| self.error(source))?;
         state.snapshot().try_log_data().map_err(|source| self.error(source))
+    }
+
+    #[expect(deprecated, reason = "commits need the add action itself, with its statistics as text")]
+    fn action(&self, file: &LogicalFileView) -> Result<DataFile> {
+        // delta-rs panics over a deletion vector of a kind that it doesn't know.
+        let add = catch_unwind(AssertUnwindSafe(|| file.add_action()));
+        let unknown = || format!("`{}` has a deletion vector that can't be read", file.path());
+        add.map(|add| self.data_file(add)).map_err(|_| self.error(DeltaTableError::Generic(unknown())))
     }
 
     pub(crate) fn data_file(&self, add: Add) -> DataFile {

@@ -10,6 +10,7 @@ use headwater_core::watermark::is_late;
 use parquet::file::metadata::RowGroupMetaData;
 use serde_json::Value;
 
+use crate::condition::Condition;
 use crate::error::{LakeError, Result};
 use crate::groups::{bounds, may_hold_null};
 use crate::table::DataFile;
@@ -48,12 +49,20 @@ impl Horizon {
 
     /// What rules out files and row groups of a scan; it may let older rows through.
     pub(super) fn predicate(&self, target: &SchemaRef) -> Expr {
+        ident(&self.column).gt_eq(lit(self.first(target))).or(ident(&self.column).is_null())
+    }
+
+    /// What rules out files when the log is read; it may let older rows through.
+    pub(super) fn condition(&self, target: &SchemaRef) -> Option<Condition> {
+        Condition::from_or_null(&self.column, &self.first(target))
+    }
+
+    fn first(&self, target: &SchemaRef) -> ScalarValue {
         let zone = target.field_with_name(&self.column).ok().and_then(|field| match field.data_type() {
             DataType::Timestamp(_, zone) => zone.clone(),
             _ => None,
         });
-        let bound = lit(ScalarValue::TimestampMicrosecond(Some(self.bound()), zone));
-        ident(&self.column).gt_eq(bound).or(ident(&self.column).is_null())
+        ScalarValue::TimestampMicrosecond(Some(self.bound()), zone)
     }
 
     /// Whether statistics let a file hold rows that aren't older.

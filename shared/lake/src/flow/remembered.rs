@@ -23,6 +23,7 @@ use super::outlet::Plan;
 use super::spread::{Gathered, Spread};
 use super::target::Pinned;
 use crate::align::{align, fit};
+use crate::condition::Condition;
 use crate::error::{LakeError, Result};
 use crate::groups::{Probes, Source, Stored, aside, at_once, bounds, opened};
 use crate::table::{DataFile, Table};
@@ -91,7 +92,11 @@ impl FlowRun<'_> {
             return Ok(remembered);
         }
         let sought = Arc::new(Sought::new(fresh, target, horizon)?);
-        let mut files: Vec<DataFile> = table.files().await?.into_iter().filter(|file| sought.may_be_in(file)).collect();
+        let files = match sought.condition(&table.schema()) {
+            Some(condition) => table.files_that_may_hold(condition).await?,
+            None => table.files().await?,
+        };
+        let mut files: Vec<DataFile> = files.into_iter().filter(|file| sought.may_be_in(file)).collect();
         // What comes again came lately, as a rule.
         files.sort_by_key(|file| Reverse(file.modified()));
         let are_stored = sought.are_stored_in(table);
@@ -129,10 +134,12 @@ impl FlowRun<'_> {
     async fn found_in_files(&self, files: &[DataFile], table: &Table, sought: &Sought) -> Result<KeySet> {
         let rows = table.provider_of(files).await?;
         let mut frame = self.lake.engine().session().read_table(rows).map_err(LakeError::query)?;
-        if let Some(horizon) = &sought.horizon {
-            frame = frame.filter(horizon.predicate(&table.schema())).map_err(LakeError::query)?;
+        let schema = table.schema();
+        if let Some(horizon) = sought.horizon_in(&schema) {
+            frame = frame.filter(horizon.predicate(&schema)).map_err(LakeError::query)?;
         }
-        let columns: Vec<Expr> = sought.columns().into_iter().map(ident).collect();
+        let columns = sought.columns().into_iter().filter(|name| schema.index_of(name).is_ok());
+        let columns: Vec<Expr> = columns.map(ident).collect();
         let frame = frame.select(columns).map_err(LakeError::query)?;
         let mut rows = frame.execute_stream().await.map_err(LakeError::query)?;
         let mut found = KeySet::default();
@@ -180,6 +187,17 @@ impl Sought {
         let mut columns: Vec<&str> = self.schema.fields().iter().map(|field| field.name().as_str()).collect();
         columns.extend(self.horizon.iter().map(Horizon::column).filter(|time| self.schema.index_of(time).is_err()));
         columns
+    }
+
+    /// What rows with one of the keys that aren't beyond the horizon fulfil, in a table of this schema.
+    fn condition(&self, schema: &SchemaRef) -> Option<Condition> {
+        let timely = self.horizon_in(schema).and_then(|horizon| horizon.condition(schema));
+        self.spread.condition(schema).into_iter().chain(timely).reduce(Condition::and)
+    }
+
+    /// The horizon, if a table of this schema has the column.
+    fn horizon_in(&self, schema: &SchemaRef) -> Option<&Horizon> {
+        self.horizon.as_ref().filter(|horizon| schema.index_of(horizon.column()).is_ok())
     }
 
     /// Whether the columns stand in the table's files. Of whole rows they may be of any type, and are scanned as rows are.

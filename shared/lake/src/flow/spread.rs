@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Int64Type};
+use arrow::datatypes::{DataType, Field, Int64Type, SchemaRef};
+use datafusion::common::ScalarValue;
 use headwater_core::among::{SortedTexts, Texts};
 use serde_json::Value;
 
+use crate::condition::Condition;
 use crate::error::{LakeError, Result};
 use crate::groups::{Probe, Probes};
 use crate::table::DataFile;
@@ -26,8 +28,8 @@ pub(super) struct Gathered {
 #[derive(Debug)]
 enum Values {
     Numbers(Vec<i64>),
-    /// All texts, and some while these are few.
-    Texts(Texts, BTreeSet<String>),
+    /// All texts, some while these are few, and the lowest and highest.
+    Texts(Texts, BTreeSet<String>, Option<[String; 2]>),
     /// Statistics of the type don't bound its values, or not in a way that can be compared here.
     Any,
 }
@@ -42,7 +44,7 @@ pub(super) struct Spread {
 #[derive(Debug)]
 enum Sorted {
     Numbers(Vec<i64>),
-    Texts(SortedTexts, BTreeSet<String>),
+    Texts(SortedTexts, BTreeSet<String>, Option<[String; 2]>),
     Any,
 }
 
@@ -75,7 +77,7 @@ impl Values {
     fn of(data_type: &DataType) -> Self {
         match data_type {
             DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => Self::Numbers(Vec::new()),
-            DataType::Utf8 | DataType::Date32 => Self::Texts(Texts::default(), BTreeSet::new()),
+            DataType::Utf8 | DataType::Date32 => Self::Texts(Texts::default(), BTreeSet::new(), None),
             _ => Self::Any,
         }
     }
@@ -88,11 +90,17 @@ impl Values {
                 let values = values.as_primitive::<Int64Type>();
                 numbers.extend(rows.map(|row| values.value(row)));
             }
-            Self::Texts(texts, few) => {
+            Self::Texts(texts, few, ends) => {
                 let values = cast(values, &DataType::Utf8).map_err(LakeError::arrow)?;
                 let values = values.as_string::<i32>();
                 for text in rows.map(|row| values.value(row)) {
                     texts.add(text);
+                    match ends {
+                        Some([lowest, _]) if text < lowest.as_str() => text.clone_into(lowest),
+                        Some([_, highest]) if text > highest.as_str() => text.clone_into(highest),
+                        Some(_) => {}
+                        None => *ends = Some([text.to_owned(), text.to_owned()]),
+                    }
                     if few.len() <= FEW && !few.contains(text) {
                         few.insert(text.to_owned());
                     }
@@ -110,7 +118,7 @@ impl Values {
                 numbers.dedup();
                 Sorted::Numbers(numbers)
             }
-            Self::Texts(texts, few) => Sorted::Texts(texts.sorted(), few),
+            Self::Texts(texts, few, ends) => Sorted::Texts(texts.sorted(), few, ends),
             Self::Any => Sorted::Any,
         }
     }
@@ -120,6 +128,16 @@ impl Spread {
     /// The values of those key columns that have so few that Bloom filters tell which row groups have none.
     pub(super) fn few(&self) -> Probes {
         self.columns.iter().filter_map(|(name, values)| Some((name.clone(), values.few()?))).collect()
+    }
+
+    /// What rows with one of the keys fulfil, of columns of these types: that they lie between the lowest and the highest.
+    pub(super) fn condition(&self, schema: &SchemaRef) -> Option<Condition> {
+        let between = |(name, values): &(String, Sorted)| {
+            let data_type = schema.field_with_name(name).ok()?.data_type();
+            let [lowest, highest] = values.ends()?.map(|end| end.cast_to(data_type));
+            Condition::between(name, &lowest.ok()?, &highest.ok()?)
+        };
+        self.columns.iter().filter_map(between).reduce(Condition::and)
     }
 
     /// Whether statistics let a file hold one of the keys.
@@ -137,13 +155,22 @@ impl Spread {
 }
 
 impl Sorted {
+    /// The lowest and the highest value.
+    fn ends(&self) -> Option<[ScalarValue; 2]> {
+        match self {
+            Self::Numbers(numbers) => Some([(*numbers.first()?).into(), (*numbers.last()?).into()]),
+            Self::Texts(_, _, ends) => ends.as_ref().map(|ends| ends.each_ref().map(|end| end.as_str().into())),
+            Self::Any => None,
+        }
+    }
+
     /// The values, unless there are many.
     fn few(&self) -> Option<Vec<Probe>> {
         match self {
             Self::Numbers(numbers) if (1..=FEW).contains(&numbers.len()) => {
                 Some(numbers.iter().copied().map(Probe::Number).collect())
             }
-            Self::Texts(_, few) if (1..=FEW).contains(&few.len()) => {
+            Self::Texts(_, few, _) if (1..=FEW).contains(&few.len()) => {
                 Some(few.iter().cloned().map(Probe::Text).collect())
             }
             Self::Numbers(_) | Self::Texts(..) | Self::Any => None,
@@ -159,7 +186,7 @@ impl Sorted {
                     min > max || numbers.get(numbers.partition_point(|own| *own < min)).is_some_and(|own| *own <= max)
                 })
             }
-            Self::Texts(texts, _) => match bounds() {
+            Self::Texts(texts, ..) => match bounds() {
                 Some((Value::String(min), Value::String(max))) => min > max || texts.may_lie_between(&min, &max),
                 _ => true,
             },
