@@ -1,10 +1,11 @@
 //! Which files and row groups may hold one of some keys, by statistics and Bloom filters.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, Date32Array};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Int64Type, SchemaRef};
+use arrow::datatypes::{DataType, Date32Type, Field, Int64Type, SchemaRef};
 use datafusion::common::ScalarValue;
 use headwater_core::among::{SortedTexts, Texts};
 use serde_json::Value;
@@ -83,6 +84,9 @@ impl Values {
     }
 
     fn add(&mut self, values: &ArrayRef, rows: impl Iterator<Item = usize>) -> Result<()> {
+        if values.as_primitive_opt::<Date32Type>().is_some_and(|days| !are_ordered_as_texts(days)) {
+            *self = Self::Any;
+        }
         let rows = rows.filter(|row| values.is_valid(*row));
         match self {
             Self::Numbers(numbers) => {
@@ -194,7 +198,39 @@ impl Sorted {
     }
 }
 
+/// Whether dates compare as their texts do: not those with a sign, before the year 0 and after 9999.
+fn are_ordered_as_texts(days: &Date32Array) -> bool {
+    const YEARS_OF_FOUR_DIGITS: RangeInclusive<i32> = -719_528..=2_932_896;
+    days.iter().flatten().all(|day| YEARS_OF_FOUR_DIGITS.contains(&day))
+}
+
 /// A whole number, as statistics and partitions have it.
 fn whole(value: &Value) -> Option<i64> {
     value.as_i64().or_else(|| value.as_str()?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// Days since 1970 of the first day of years.
+    fn may_be_within(days: &[i32], min: &str, max: &str) -> bool {
+        let mut gathered = Gathered::new([&Field::new("day", DataType::Date32, true)].into_iter());
+        let values: ArrayRef = Arc::new(Date32Array::from(days.to_vec()));
+        gathered.add(&[&values], 0..days.len()).unwrap();
+        gathered.sorted().may_be_within(|_| Some((min.into(), max.into())))
+    }
+
+    #[test]
+    fn dates_are_found_whatever_their_years() {
+        let [before_christ, this_year, far_away] = [-735_599, 20_454, 3_652_059];
+        assert!(may_be_within(&[before_christ], "-0050-01-01", "2025-12-31"));
+        assert!(may_be_within(&[far_away], "2020-01-01", "+13000-01-01"));
+        assert!(may_be_within(&[this_year], "2026-01-01", "2026-01-01"));
+        assert!(may_be_within(&[this_year], "-0050-01-01", "+13000-01-01"));
+        assert!(!may_be_within(&[this_year], "2026-01-02", "2027-01-01"));
+        assert!(may_be_within(&[this_year, before_christ], "-0045-01-01", "2000-01-01"));
+    }
 }
