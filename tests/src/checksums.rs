@@ -1,13 +1,21 @@
 //! What a table is can be told without a look into its checkpoint.
 
+use std::fs::File;
+use std::time::{Duration, SystemTime};
+
 use futures::TryStreamExt;
+use headwater_core::report::{Report, Rows};
+use headwater_lake::lake::Lake;
 use headwater_lake::storage::Storage;
 use headwater_testkit::fault_store::{Fault, Operation};
 use object_store::{ObjectStore, ObjectStoreExt};
 use serde_json::{Value, json};
 
 use crate::compaction::{compact, put_log};
-use crate::tables::{NUMBERS, append_of, committed, faulty, in_memory, open, places, put, rows, table_of};
+use crate::lakes::{deliver, message, pipeline, well};
+use crate::tables::{
+    NUMBERS, append_of, committed, faulty, in_memory, log_entry, on_disk, open, places, put, rows, table_of,
+};
 
 /// Commits after which there is a checkpoint.
 const COMMITS: u64 = 20;
@@ -116,4 +124,61 @@ async fn files_count_for_no_writers() {
     put_log(storage, COMMITS, &(0..1001).map(gone).collect::<Vec<_>>()).await;
     compact(storage).await;
     assert_eq!((named(storage, ".crc").await.len(), named(storage, ".checkpoint.parquet").await.len()), (1, 1));
+}
+
+const MESSAGES: &str = "CREATE STREAMING TABLE numbers AS SELECT * FROM STREAM read_events('events', format => 'json', schema => 'n INT');";
+
+/// Hands messages over that were never received before, as far as the queue knows.
+async fn send(storage: &Storage, numbers: &[u32]) -> Report {
+    let lake = Lake::with_storage(pipeline(MESSAGES), std::path::Path::new("."), storage.clone()).unwrap();
+    let messages = numbers.iter().map(|n| message(&format!("m{n}"), format!("{{\"n\": {n}}}"), 1));
+    deliver(&lake, messages.collect()).await
+}
+
+/// Rows written, and messages that had come before.
+fn counted(report: Report) -> (u64, u64) {
+    let rows = well(report).flows.iter().fold(Rows::default(), |rows, flow| rows.plus(flow.rows));
+    (rows.written, rows.duplicate)
+}
+
+#[tokio::test]
+async fn messages_that_came_just_now_are_looked_for_in_entries_that_a_checkpoint_has_already() {
+    for place in places() {
+        let storage = &place.storage;
+        for n in 0..3 {
+            well(send(storage, &[n]).await);
+        }
+        grown(storage, COMMITS).await;
+        compact(storage).await;
+        let name = &named(storage, ".checkpoint.parquet").await[0];
+        let location = storage.location(&format!("{NUMBERS}/_delta_log/{name}"));
+        let whole = storage.object_store().get(&location).await.unwrap().bytes().await.unwrap();
+        put_file(storage, name, b"broken").await;
+        assert_eq!(counted(send(storage, &[0, 2, 3]).await), (1, 2));
+        let first = storage.location(&format!("{NUMBERS}/_delta_log/{}", log_entry(0)));
+        storage.object_store().delete(&first).await.unwrap();
+        assert!(
+            !send(storage, &[1, 4]).await.is_success(),
+            "what the first entry added, the checkpoint alone could tell"
+        );
+        storage.object_store().put(&location, whole.into()).await.unwrap();
+        assert_eq!(counted(send(storage, &[1, 4]).await), (1, 1));
+    }
+}
+
+#[tokio::test]
+async fn entries_before_a_message_came_are_not_looked_at() {
+    let place = on_disk();
+    let storage = &place.storage;
+    for n in 0..3 {
+        well(send(storage, &[n]).await);
+    }
+    grown(storage, COMMITS).await;
+    compact(storage).await;
+    put_file(storage, &named(storage, ".checkpoint.parquet").await[0], b"broken").await;
+    let log = storage.url().to_file_path().unwrap().join(NUMBERS).join("_delta_log");
+    let old = SystemTime::now() - Duration::from_secs(600);
+    File::open(log.join(log_entry(COMMITS / 2))).unwrap().set_modified(old).unwrap();
+    std::fs::remove_file(log.join(log_entry(1))).unwrap();
+    assert_eq!(counted(send(storage, &[3]).await), (1, 0));
 }

@@ -252,7 +252,7 @@ impl<'a> Committer<'a> {
         self.begun = Instant::now();
         let put = log.write_commit_entry(version, CommitOrBytes::LogBytes(bytes.clone()), Uuid::new_v4()).await;
         if let (Ok(()), Some(table)) = (&put, table) {
-            table.keep_entry(parsed(self.storage, self.path, version, &bytes)?);
+            table.keep_entry(parsed(self.storage, self.path, version, Utc::now(), &bytes)?);
         }
         Ok(put.map_err(|source| {
             tracing::debug!(table = %url, version, error = %source, "commit not seen to land");

@@ -6,8 +6,10 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use deltalake::kernel::{Action, Metadata, Protocol, Remove};
 use deltalake::logstore::get_actions;
+use headwater_core::commit::entry_name;
 use headwater_core::report::{COMMIT_INFO_KEY, FlowReport};
 use headwater_core::totals::{TOTALS_KEY, Totals};
+use object_store::ObjectStoreExt;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -34,6 +36,8 @@ pub struct CommitEntry {
     pub report: Option<FlowReport>,
     /// `txn` actions.
     pub txns: Vec<(String, i64)>,
+    /// When storage got it, by its clock.
+    pub(crate) stored_at: DateTime<Utc>,
     pub(crate) token: Option<String>,
     pub(crate) marks: Option<String>,
     pub(crate) added: Vec<DataFile>,
@@ -98,22 +102,33 @@ impl CommitEntry {
 
 /// Reads one log entry; `None` if it isn't there.
 pub(crate) async fn read_commit(storage: &Storage, table: &str, version: u64) -> Result<Option<CommitEntry>> {
-    let url = storage.table_url(table);
-    let log = storage.log_store(table);
-    let Some(bytes) = log.read_commit_entry(version).await.map_err(|source| LakeError::delta(&url, source))? else {
-        return Ok(None);
+    let location = storage.location(&format!("{table}/_delta_log/{}", entry_name(version)));
+    let unread = |source: object_store::Error| LakeError::delta(&storage.table_url(table), source.into());
+    let got = match storage.object_store().get(&location).await {
+        Ok(got) => got,
+        Err(object_store::Error::NotFound { .. }) => return Ok(None),
+        Err(error) => return Err(unread(error)),
     };
-    parsed(storage, table, version, &bytes).map(Some)
+    let stored_at = got.meta.last_modified;
+    let bytes = got.bytes().await.map_err(unread)?;
+    parsed(storage, table, version, stored_at, &bytes).map(Some)
 }
 
-/// A log entry of these bytes.
-pub(crate) fn parsed(storage: &Storage, table: &str, version: u64, bytes: &Bytes) -> Result<CommitEntry> {
+/// A log entry of these bytes, which storage got then.
+pub(crate) fn parsed(
+    storage: &Storage,
+    table: &str,
+    version: u64,
+    stored_at: DateTime<Utc>,
+    bytes: &Bytes,
+) -> Result<CommitEntry> {
     let mut entry = CommitEntry {
         version,
         timestamp: None,
         operation: None,
         report: None,
         txns: Vec::new(),
+        stored_at,
         token: None,
         marks: None,
         added: Vec::new(),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
+use futures::{StreamExt, stream};
 use headwater_core::compaction::{HEAT, hot_partitions};
 
 use crate::data_file::{DataFile, Partition, partition_of};
@@ -12,6 +13,9 @@ use crate::table::Table;
 /// Entries that are read for it; for more, all live files are.
 const ENTRIES: usize = 32;
 
+/// Of which so many are read at once.
+const READ_AT_ONCE: usize = 4;
+
 impl Table {
     /// The live files that storage got commits of since then, and that were written since; `None` where the newest entries
     /// don't tell, or files were read already. Clocks may differ by less than the caller has allowed for.
@@ -20,17 +24,26 @@ impl Table {
     /// `Unavailable` when the log can't be read, `Invalid` when it is broken.
     pub(crate) async fn added_since(&self, since: DateTime<Utc>) -> Result<Option<Vec<DataFile>>> {
         let Some(times) = self.log_times()? else { return Ok(None) };
-        let recent = times.entries.iter().take_while(|(_, at)| at.is_none_or(|at| at >= since));
-        let versions: Vec<u64> = recent.map(|(version, _)| *version).collect();
-        let is_whole = times.entries.first().is_none_or(|(version, _)| *version == self.version());
-        // What a checkpoint holds is older than it.
-        let in_checkpoint = versions.len() == times.entries.len() && times.checkpoint.is_some_and(|at| at >= since);
-        if versions.len() > ENTRIES || in_checkpoint || !is_whole {
+        if times.entries.first().is_some_and(|(version, _)| *version != self.version()) {
             return Ok(None);
         }
+        let recent = times.entries.iter().take_while(|(_, at)| at.is_none_or(|at| at >= since));
+        let mut versions: Vec<u64> = recent.map(|(version, _)| *version).collect();
+        // What a checkpoint holds is older than it, but may be recent if the checkpoint is: its entries are there for some time yet.
+        if versions.len() == times.entries.len() && times.checkpoint.is_some_and(|at| at >= since) {
+            let held = times.entries.last().map_or(self.version() + 1, |(version, _)| *version);
+            versions.extend((0..held).rev().take(ENTRIES + 1));
+        }
         let (mut removed, mut added) = (HashSet::new(), Vec::new());
-        for version in versions {
-            let Some(entry) = self.entry(version).await? else { return Ok(None) };
+        let mut entries = stream::iter(versions).map(|version| self.entry(version)).buffered(READ_AT_ONCE).enumerate();
+        while let Some((at, entry)) = entries.next().await {
+            let Some(entry) = entry? else { return Ok(None) };
+            if entry.stored_at < since {
+                break;
+            }
+            if at == ENTRIES {
+                return Ok(None);
+            }
             added.extend(entry.added.iter().filter(|file| !removed.contains(file.path())).cloned());
             removed.extend(entry.removed_paths());
         }
