@@ -140,8 +140,8 @@ impl Reader<'_> {
         if self.parser.peek_token().token == Token::EOF {
             return Ok(());
         }
-        const CLAUSES: [&str; 9] =
-            ["COMMENT", "PARTITIONED", "CLUSTER", "TBLPROPERTIES", "USING", "AS", "FLOW", "WHERE", "GROUP"];
+        const CLAUSES: [&str; 10] =
+            ["COMMENT", "PARTITIONED", "CLUSTER", "TBLPROPERTIES", "USING", "AS", "FLOW", "FROM", "WHERE", "GROUP"];
         let word = self.peek_text();
         let mut found = self.error(&format!("unexpected `{word}`"));
         found.help = Some(

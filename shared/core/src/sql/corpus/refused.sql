@@ -86,6 +86,8 @@ CREATE MATERIALIZED VIEW m AS SELECT * FROM range(10);
 CREATE FLOW f AS INSERT INTO t SELECT * FROM STREAM raw;
 -- case: something after the end
 CREATE VIEW v AS SELECT 1 AS a 2;
+-- case: a misspelt FROM
+CREATE STREAMING TABLE t AS SELECT * FORM STREAM raw;
 -- case: an expectation that reads a table
 CREATE STREAMING TABLE t (CONSTRAINT c EXPECT (id IN (SELECT id FROM other))) AS SELECT * FROM STREAM raw;
 -- case: a lateral view
