@@ -121,3 +121,16 @@ def test_a_signature_in_the_url_is_refused_and_not_told(shop, azurite, command, 
         variables["HEADWATER_STORAGE"] = url
     said = shop.run(*command, env=variables, expect=2)
     assert "AZURE_STORAGE_SAS_TOKEN" in said and "hunter2" not in said
+
+
+@pytest.mark.parametrize(
+    ("storage", "variables", "help"),
+    [
+        ("az://lake/", {"AZURE_STORAGE_ACCOUNT_KEY": "hunter2"}, "copy AZURE_STORAGE_ACCOUNT_KEY once more"),
+        ("az://lake/", {"AZURE_STORAGE_SAS_TOKEN": "hunter2"}, "copy AZURE_STORAGE_SAS_TOKEN once more"),
+        ("s3://lake/", {"AWS_ACCESS_KEY_ID": "hunter2", "AWS_SECRET_ACCESS_KEY": ""}, "set both AWS_ACCESS_KEY_ID and"),
+    ],
+)
+def test_credentials_that_are_none_are_told_by_name(shop, azurite, storage, variables, help):
+    said = shop.run("run", env=environment(azurite, HEADWATER_STORAGE=storage, **{"AWS_REGION": "eu-west-1"} | variables), expect=2)
+    assert help in said and "hunter2" not in said

@@ -37,9 +37,19 @@ impl Cloud {
         }
     }
 
-    const fn help(self) -> &'static str {
+    /// What to do about a bucket that can't be opened: the credentials are mended where the problem is theirs.
+    fn help(self, problem: &str) -> &'static str {
         match self {
+            Self::Amazon if problem.contains("AccessKey") => {
+                "set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or neither of them and AWS_PROFILE or a role"
+            }
             Self::Amazon => "write s3://<bucket>/<folder>, and set AWS_REGION",
+            Self::Azure if problem.contains("Access Key") => {
+                "copy AZURE_STORAGE_ACCOUNT_KEY once more: a key is base64, 88 characters that end with `==`"
+            }
+            Self::Azure if problem.contains("SAS") => {
+                "copy AZURE_STORAGE_SAS_TOKEN once more: a token is pairs such as sv=…&se=…&sig=…, joined by `&`"
+            }
             Self::Azure => {
                 "write abfss://<container>@<account>.dfs.core.windows.net/<folder>, or az://<container>/<folder> with AZURE_STORAGE_ACCOUNT_NAME"
             }
@@ -59,8 +69,8 @@ pub(crate) fn open(
     refuse_secrets(url)?;
     let Some(cloud) = Cloud::of(url) else { return Ok(None) };
     let wrong = |problem: String| LakeError::Configuration {
+        help: cloud.help(&problem).into(),
         message: format!("storage `{url}` can't be opened: {problem}"),
-        help: cloud.help().into(),
     };
     if url.host_str().is_none_or(str::is_empty) {
         return Err(wrong("it names no bucket".into()));
