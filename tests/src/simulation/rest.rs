@@ -12,11 +12,14 @@ use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::Duration;
 
-/// Between looks, while something is at work.
-const PAUSE: Duration = Duration::from_micros(100);
+/// Before the first look; what was just told to go on is at work.
+const PAUSE: Duration = Duration::from_micros(50);
+
+/// Pauses grow up to this while something is at work: looks take the processor that it needs.
+const LONGEST_PAUSE: Duration = Duration::from_millis(1);
 
 /// So many pauses go by without a look while the runtime says that it is at work. It can't say that another thread holds it up.
-const PAUSES: u32 = 20;
+const PAUSES: u32 = 8;
 
 /// Bytes of what the system tells of a thread, and more.
 const STATUS: usize = 8 << 10;
@@ -42,16 +45,19 @@ impl Threads {
 
     /// Waits until all of them are asleep, or until there is no more reason to wait.
     pub(super) fn rest(&mut self, is_at_work: impl Fn() -> bool, is_over: impl Fn() -> bool) {
-        let mut pauses = 0;
+        let (mut pause, mut pauses) = (PAUSE, 0);
         while !is_over() {
-            if (!is_at_work() || pauses % PAUSES == PAUSES - 1) && self.look() {
+            sleep(pause);
+            (pause, pauses) = (LONGEST_PAUSE.min(pause * 3 / 2), pauses + 1);
+            if is_at_work() && pauses % PAUSES != 0 {
+                continue;
+            }
+            if self.look() {
                 let seen = self.asleep.clone();
                 if self.look() && self.asleep == seen {
                     return;
                 }
             }
-            pauses += 1;
-            sleep(PAUSE);
         }
     }
 
