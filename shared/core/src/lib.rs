@@ -36,6 +36,7 @@ pub mod redact;
 pub mod refresh;
 pub mod replay;
 pub mod report;
+pub mod runs;
 pub mod slices;
 pub mod sql;
 pub mod totals;

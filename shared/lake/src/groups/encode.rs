@@ -1,5 +1,6 @@
 //! Rows to row groups.
 
+use std::io::Write;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -91,8 +92,8 @@ impl Format {
     }
 
     /// A new file, without rows.
-    pub(super) fn file(&self) -> Result<SerializedFileWriter<Vec<u8>>> {
-        let writer = ArrowWriter::try_new(Vec::new(), SchemaRef::clone(&self.schema), Some(self.properties.clone()));
+    pub(super) fn file<W: Write + Send>(&self, to: W) -> Result<SerializedFileWriter<W>> {
+        let writer = ArrowWriter::try_new(to, SchemaRef::clone(&self.schema), Some(self.properties.clone()));
         Ok(writer.and_then(ArrowWriter::into_serialized_writer).map_err(unexpected)?.0)
     }
 

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use futures::stream::Stream;
+use futures::stream::{Stream, iter};
 use futures::{FutureExt, StreamExt};
+use headwater_core::runs::runs;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ProjectionMask;
@@ -35,6 +36,12 @@ const FOOTER: usize = 64 << 10;
 /// Files whose footers are read at once.
 const OPENED_AHEAD: usize = 8;
 
+/// Bytes of columns that are read together to be copied, unless one alone has more.
+const RUN_BYTES: u64 = 4 << 20;
+
+/// Runs of columns that are read at once.
+const RUNS_AT_ONCE: usize = 2;
+
 /// Rows that are decoded together.
 const BATCH_ROWS: usize = 8_192;
 
@@ -54,9 +61,18 @@ pub(crate) struct Stored {
     location: Path,
 }
 
-/// A whole row group, in memory as it is stored.
+/// A whole row group as it is stored, a run of columns after another: the first of them is in memory.
 #[derive(Debug)]
 pub(crate) struct Copied {
+    source: Source,
+    group: usize,
+    first: Run,
+    others: Vec<Range<usize>>,
+}
+
+/// Columns of a row group that lie one after another, in memory as they are stored.
+#[derive(Debug)]
+pub(super) struct Run {
     pub(super) bytes: Fetched,
     pub(super) columns: Vec<ColumnCloseResult>,
 }
@@ -75,7 +91,7 @@ pub(crate) fn opened<F: Fn(&DataFile) -> bool>(
         }
     };
     let opening: Vec<_> = files.into_iter().map(opening).collect();
-    futures::stream::iter(opening).buffered(OPENED_AHEAD)
+    iter(opening).buffered(OPENED_AHEAD)
 }
 
 impl Source {
@@ -144,15 +160,22 @@ impl Source {
         self.stored(group, ProjectionMask::all()).await
     }
 
-    /// Reads a group to put it into another file as it is.
+    /// Begins to read a group, to put it into another file as it is.
     ///
     /// # Errors
     /// As [`Self::columns`].
     pub(crate) async fn copy(&self, group: usize) -> Result<Group> {
+        let sizes = self.group(group).columns().iter().map(|column| column.byte_range().1);
+        let mut runs = runs(sizes, RUN_BYTES).into_iter();
+        let first = self.run(group, runs.next().unwrap_or_default()).await?;
+        Ok(Group::Copied(Copied { source: self.clone(), group, first, others: runs.collect() }))
+    }
+
+    async fn run(&self, group: usize, run: Range<usize>) -> Result<Run> {
         let row_group = self.group(group);
-        let chunks = row_group.columns().iter().map(extent);
-        let filters = row_group.columns().iter().filter_map(filter_extent);
-        let bytes = self.fetch(chunks.chain(filters).collect()).await?;
+        let chunks = &row_group.columns()[run.clone()];
+        let filters = chunks.iter().filter_map(filter_extent);
+        let bytes = self.fetch(chunks.iter().map(extent).chain(filters).collect()).await?;
         let (of_columns, of_offsets) = (self.file().column_index(), self.file().offset_index());
         let column = |(at, column): (usize, &ColumnChunkMetaData)| {
             let bloom_filter = match filter_extent(column) {
@@ -168,9 +191,9 @@ impl Source {
                 offset_index: of_offsets.and_then(|groups| groups.get(group)?.get(at)).cloned(),
             })
         };
-        let columns = row_group.columns().iter().enumerate().map(column).collect::<parquet::errors::Result<_>>();
+        let columns = run.zip(chunks).map(column).collect::<parquet::errors::Result<_>>();
         let columns = columns.map_err(|source| unreadable(&self.location, source))?;
-        Ok(Group::Copied(Copied { bytes, columns }))
+        Ok(Run { bytes, columns })
     }
 
     async fn stored(&self, group: usize, mask: ProjectionMask) -> Result<Stored> {
@@ -199,6 +222,18 @@ impl Source {
 
     fn file(&self) -> &ParquetMetaData {
         self.metadata.metadata()
+    }
+}
+
+impl Copied {
+    /// All columns in order; one run is read while the one before is being written.
+    pub(super) fn runs(self) -> impl Stream<Item = Result<Run>> {
+        let Self { source, group, first, others } = self;
+        let others = iter(others).map(move |run| {
+            let source = source.clone();
+            async move { source.run(group, run).await }
+        });
+        iter([Ok(first)]).chain(others.buffered(RUNS_AT_ONCE))
     }
 }
 

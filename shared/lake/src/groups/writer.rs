@@ -1,11 +1,14 @@
 //! Row groups to data files.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::io::{self, Write};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use chrono::Utc;
 use deltalake::kernel::Add;
+use futures::TryStreamExt;
 use object_store::ObjectStore;
 use object_store::buffered::BufWriter;
 use object_store::path::Path;
@@ -16,6 +19,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::encode::Format;
+use super::source::Run;
 use super::statistics::statistics;
 use super::{Group, unexpected};
 use crate::error::{LakeError, Result};
@@ -27,6 +31,9 @@ use crate::write::{Written, uploaded};
 /// Bytes of a part of an upload, and parts that are on their way at once: all of them are in memory.
 const PART_BYTES: usize = 5 << 20;
 const PARTS_AT_ONCE: usize = 2;
+
+/// Bytes of a group that are sent before the rest of it is written.
+const MUCH_BYTES: usize = 1 << 20;
 
 /// Puts row groups into new data files of a table, one after the other. Nothing written here is visible before a commit
 /// names it.
@@ -48,9 +55,14 @@ struct Partition {
 
 struct OpenFile {
     path: String,
-    writer: SerializedFileWriter<Vec<u8>>,
+    writer: SerializedFileWriter<Unsent>,
+    unsent: Unsent,
     upload: BufWriter,
 }
+
+/// What was written and isn't on its way yet. Clones share it: the writer of a file and that of its row group keep one each.
+#[derive(Debug, Clone, Default)]
+struct Unsent(Arc<Mutex<Vec<u8>>>);
 
 impl GroupWriter {
     /// A writer of files of a table.
@@ -90,11 +102,10 @@ impl GroupWriter {
             Some(file) => file,
             None => self.begin()?,
         };
-        let (path, added, put) = (file.path.clone(), file.add(group), file.put().await);
+        let added = file.add(group, &self.url).await;
         let is_full = file.writer.bytes_written() as u64 >= self.format.target_file_size();
         self.file = Some(file);
-        added.map_err(unexpected)?;
-        put.map_err(|source| self.failed(&path, source))?;
+        added?;
         uploaded(&self.uploads, &self.url)?;
         if is_full { self.end().await } else { Ok(()) }
     }
@@ -133,7 +144,8 @@ impl GroupWriter {
         let location = Path::parse(&path).unwrap_or_else(|_| Path::from(path.as_str()));
         let store: Arc<dyn ObjectStore> = Arc::new(self.uploads.clone());
         let upload = BufWriter::with_capacity(store, location, PART_BYTES).with_max_concurrency(PARTS_AT_ONCE);
-        Ok(OpenFile { path, writer: self.format.file()?, upload })
+        let unsent = Unsent::default();
+        Ok(OpenFile { path, writer: self.format.file(unsent.clone())?, unsent, upload })
     }
 
     /// Ends the file that is open.
@@ -142,13 +154,13 @@ impl GroupWriter {
         let metadata = file.writer.finish().map_err(unexpected)?;
         let size = file.writer.bytes_written() as u64;
         let ended = async {
-            file.put().await?;
+            file.unsent.send(&mut file.upload).await?;
             file.upload
                 .shutdown()
                 .await
                 .map_err(|source| object_store::Error::Generic { store: "upload", source: Box::new(source) })
         };
-        ended.await.map_err(|source| self.failed(&file.path, source))?;
+        ended.await.map_err(|source| failed(&self.url, &file.path, source))?;
         uploaded(&self.uploads, &self.url)?;
         let rows: i64 = metadata.row_groups().iter().map(|group| group.num_rows()).sum();
         self.written.rows += u64::try_from(rows).unwrap_or_default();
@@ -168,10 +180,10 @@ impl GroupWriter {
         });
         Ok(())
     }
+}
 
-    fn failed(&self, path: &str, source: object_store::Error) -> LakeError {
-        LakeError::Storage { action: "can't write", path: format!("{}/{path}", self.url), source }
-    }
+fn failed(table: &Url, path: &str, source: object_store::Error) -> LakeError {
+    LakeError::Storage { action: "can't write", path: format!("{table}/{path}"), source }
 }
 
 impl Partition {
@@ -185,27 +197,58 @@ impl Partition {
 }
 
 impl OpenFile {
-    fn add(&mut self, group: Group) -> parquet::errors::Result<()> {
-        let mut row_group = self.writer.next_row_group()?;
+    /// Writes a group, and sends what there is of it now and then, so that it isn't in memory twice.
+    async fn add(&mut self, group: Group, table: &Url) -> Result<()> {
+        let Self { path, writer, unsent, upload } = self;
+        let mut row_group = writer.next_row_group().map_err(unexpected)?;
         match group {
             Group::Encoded(chunks) => {
                 for chunk in chunks {
-                    chunk.append_to_row_group(&mut row_group)?;
+                    chunk.append_to_row_group(&mut row_group).map_err(unexpected)?;
+                    unsent.send_much(upload).await.map_err(|source| failed(table, path, source))?;
                 }
             }
             Group::Copied(copied) => {
-                for column in copied.columns {
-                    row_group.append_column(&copied.bytes, column)?;
+                let mut runs = pin!(copied.runs());
+                while let Some(Run { bytes, columns }) = runs.try_next().await? {
+                    for column in columns {
+                        row_group.append_column(&bytes, column).map_err(unexpected)?;
+                    }
+                    drop(bytes);
+                    unsent.send_much(upload).await.map_err(|source| failed(table, path, source))?;
                 }
             }
         }
-        row_group.close()?;
-        Ok(self.writer.flush()?)
+        row_group.close().and_then(|_| Ok(writer.flush()?)).map_err(unexpected)?;
+        unsent.send(upload).await.map_err(|source| failed(table, path, source))
+    }
+}
+
+impl Unsent {
+    /// Sends all. Without the room that it could have grown into, since it waits for others.
+    async fn send(&self, upload: &mut BufWriter) -> object_store::Result<()> {
+        let bytes = std::mem::take(&mut *self.bytes()).into_boxed_slice();
+        if bytes.is_empty() { Ok(()) } else { upload.put(Bytes::from(bytes)).await }
     }
 
-    /// Sends what was written since the last time. Without the room that it could have grown into, since it waits for others.
-    async fn put(&mut self) -> object_store::Result<()> {
-        let bytes = std::mem::take(self.writer.inner_mut()).into_boxed_slice();
-        if bytes.is_empty() { Ok(()) } else { self.upload.put(Bytes::from(bytes)).await }
+    /// Sends all if it is worth it.
+    async fn send_much(&self, upload: &mut BufWriter) -> object_store::Result<()> {
+        let is_much = self.bytes().len() >= MUCH_BYTES;
+        if is_much { self.send(upload).await } else { Ok(()) }
+    }
+
+    fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Write for Unsent {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
