@@ -94,12 +94,15 @@ def grow(table, commits, files):
         txns = [{**txn, "version": version, "lastUpdated": now}] if txn else []
         actions.extend({"txn": txn} for txn in txns)
         written += count
-        (log / f"{version:020}.json").write_text("\n".join(json.dumps(action) for action in actions))
+        entry = log / f"{version:020}.json"
+        entry.write_text("\n".join(json.dumps(action) for action in actions))
+        os.utime(entry, (now / 1000, now / 1000))
         if version == commits - 1 - TAIL:
             DeltaTable(str(table)).create_checkpoint()
             told = {"tableSizeBytes": live * size, "numFiles": live, "numMetadata": 1, "numProtocol": 1}
             checksum = {**told, "metadata": metadata, "protocol": protocol, "setTransactions": txns}
             (log / f"{version:020}.crc").write_text(json.dumps(checksum))
+            os.utime(log / f"{version:020}.checkpoint.parquet", (now / 1000, now / 1000))
     assert len(DeltaTable(str(table)).file_uris()) == files
 
 
