@@ -1,4 +1,4 @@
-//! Tables that are kept by changes: what is written anew of their files, and what is copied as it is stored.
+//! Row groups that are copied as they are stored: those of tables that are kept by changes, and by compaction.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -7,16 +7,20 @@ use std::sync::Arc;
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use deltalake::datafusion::prelude::SessionContext;
+use deltalake::parquet::file::reader::{FileReader, SerializedFileReader};
 use futures::TryStreamExt;
 use headwater_core::name::DatasetName;
 use headwater_core::report::FlowReport;
 use headwater_lake::lake::Lake;
 use headwater_lake::table::DataFile;
+use headwater_runtime::local::FunctionKind;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
-use crate::lakes::{Lab, contents, lake_of, pipeline, update};
+use crate::lakes::{Lab, contents, lake_of, pipeline, tick, update, well};
 
 /// Files of which 16 parts are about a thousand rows each.
 const SMALL_FILES: u64 = 400_000;
@@ -288,4 +292,51 @@ async fn rows_that_a_deletion_vector_took_stay_away() {
     assert_eq!(ids.len(), 7_994);
     assert!(["3", "4", "7", "11", "18", "29"].iter().all(|gone| !ids.iter().any(|id| id == gone)));
     check_statistics(&lab, &lake, &[("id", true)]).await;
+}
+
+/// Rows of long texts that hardly any compression makes smaller.
+fn wide_rows(ids: std::ops::Range<u32>) -> String {
+    let mut random = StdRng::seed_from_u64(u64::from(ids.start));
+    ids.fold(String::new(), |mut text, id| {
+        let [a, b, c] =
+            [(); 3].map(|()| (0..1_600).map(|_| char::from(random.random_range(b'0'..b'o'))).collect::<String>());
+        let row = json!({"id": id, "a": a, "b": b, "c": c});
+        writeln!(text, "{row}").unwrap();
+        text
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_groups_of_more_bytes_than_are_read_at_once_are_copied() {
+    const ROWS: u32 = 2_000;
+    const SQL: &str = "CREATE STREAMING TABLE t AS SELECT * FROM STREAM read_files('in', format => 'json', schema => 'id INT, a STRING, b STRING, c STRING');";
+    let lab = Lab::new();
+    let lake = lake(&lab, SQL, 20 << 20);
+    for part in 0..2 {
+        lab.arrive(&format!("{part}.json"), wide_rows(part * ROWS..(part + 1) * ROWS));
+        update(&lake).await;
+    }
+    let (before, pages) = (contents(&lake).await, chunks(&lab, &lake).await);
+    assert!(pages.len() == 2 && pages.iter().all(|group| group.iter().map(Vec::len).sum::<usize>() > 6 << 20));
+    well(tick(&lake, FunctionKind::Compact).await);
+    assert_eq!(files(&lake, "t").await.len(), 1);
+    assert!(pages == chunks(&lab, &lake).await, "each column of each group has the same bytes as before");
+    assert!(before == contents(&lake).await, "all rows are there as they were");
+}
+
+/// The columns of each row group of a table, as they are stored.
+async fn chunks(lab: &Lab, lake: &Lake) -> Vec<Vec<Vec<u8>>> {
+    let mut groups = Vec::new();
+    for file in files(lake, "t").await {
+        let bytes = lab.store.get(file.location()).await.unwrap().bytes().await.unwrap();
+        let reader = SerializedFileReader::new(bytes.clone()).unwrap();
+        for group in reader.metadata().row_groups() {
+            let ranges = group.columns().iter().map(|column| column.byte_range());
+            groups.push(
+                ranges.map(|(start, length)| bytes.slice(start as usize..(start + length) as usize).to_vec()).collect(),
+            );
+        }
+    }
+    groups.sort();
+    groups
 }
