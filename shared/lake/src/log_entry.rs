@@ -36,7 +36,7 @@ pub struct CommitEntry {
     pub report: Option<FlowReport>,
     /// `txn` actions.
     pub txns: Vec<(String, i64)>,
-    /// When storage got it, by its clock.
+    /// When storage got it, by its clock; of an entry that this process has put, by its own.
     pub(crate) stored_at: DateTime<Utc>,
     pub(crate) token: Option<String>,
     pub(crate) marks: Option<String>,

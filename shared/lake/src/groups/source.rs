@@ -226,7 +226,7 @@ impl Source {
 }
 
 impl Copied {
-    /// All columns in order; one run is read while the one before is being written.
+    /// All columns in order. Besides the run that is given out, up to two more are in memory.
     pub(super) fn runs(self) -> impl Stream<Item = Result<Run>> {
         let Self { source, group, first, others } = self;
         let others = iter(others).map(move |run| {
