@@ -127,6 +127,16 @@ def test_a_report_tells_what_was_committed(shop):
         assert flow["files_added"] == 1 and flow["bytes_added"] > 0 and flow["attempts"] == 1, flow
 
 
+def test_a_fault_elsewhere_keeps_no_selected_table_from_its_rows(shop):
+    shop.write("sql/more.sql", "CREATE STREAMING TABLE wrong AS SELECT no_such_column FROM STREAM sales;")
+    assert "no_such_column" in shop.run("run", expect=2)
+    assert "no_such_column" in shop.run("run", "--select", "wrong", expect=2)
+    shop.run("run", "--select", "raw,sales")
+    assert output(shop, "--format", "csv", "query", "SELECT count(*) FROM raw") == "count(*)\n4\n"
+    shop.write("sql/more.sql", "CREATE STREAMING TABLE right AS SELECT id FROM STREAM faulty; CREATE VIEW faulty AS SELECT no_such_column AS id FROM raw;")
+    assert "no_such_column" in shop.run("run", "--select", "right", expect=2)
+
+
 def test_exit_codes_are_those_of_the_help(shop):
     help_text = output(shop, "--help")
     for code, meaning in [(0, "done"), (1, "a flow failed"), (2, "is wrong"), (3, "run the command again")]:

@@ -41,7 +41,12 @@ pub(crate) async fn execute(arguments: &RunArguments, project: Option<&Path>, ou
     }
     let anew: BTreeSet<DatasetName> =
         selection.full_refresh.iter().filter(|dataset| named || lake.can_reset(dataset)).cloned().collect();
-    let errors: Vec<Diagnostic> = lake.check(&anew).await.into_iter().filter(Diagnostic::is_error).collect();
+    let found = if arguments.select.is_empty() {
+        lake.check(&anew).await
+    } else {
+        lake.check_only(&selection.refresh, &anew).await
+    };
+    let errors: Vec<Diagnostic> = found.into_iter().filter(Diagnostic::is_error).collect();
     if !errors.is_empty() {
         return Err(Failure::Findings(errors));
     }

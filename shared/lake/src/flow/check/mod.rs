@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use arrow::datatypes::SchemaRef;
 use headwater_core::check::{Fault, unchecked};
 use headwater_core::diagnostic::{Diagnostic, Span};
-use headwater_core::graph::view_names;
+use headwater_core::graph::{lineage, view_names};
 use headwater_core::model::{Dataset, Flow, FlowKind, Query};
 use headwater_core::name::DatasetName;
 use headwater_core::sql::rest_of_statement;
@@ -38,9 +38,25 @@ impl Lake {
     /// tables of `anew` count as empty: they are about to be refreshed fully. In a lake with shadows only these are
     /// checked, over the tables as they are.
     pub async fn check(&self, anew: &BTreeSet<DatasetName>) -> Vec<Diagnostic> {
+        self.check_of(self.pipeline().datasets.iter(), anew).await
+    }
+
+    /// As [`Self::check`], of these datasets and what they read, directly or not: what else there is isn't looked at.
+    pub async fn check_only(&self, datasets: &BTreeSet<DatasetName>, anew: &BTreeSet<DatasetName>) -> Vec<Diagnostic> {
+        let lineages = datasets.iter().filter_map(|name| lineage(self.pipeline(), name));
+        let read: BTreeSet<DatasetName> = lineages.flat_map(|lineage| lineage.upstream).collect();
+        let is_concerned = |dataset: &&Dataset| datasets.contains(&dataset.name) || read.contains(&dataset.name);
+        self.check_of(self.pipeline().datasets.iter().filter(is_concerned), anew).await
+    }
+
+    async fn check_of<'a>(
+        &'a self,
+        datasets: impl Iterator<Item = &'a Dataset>,
+        anew: &'a BTreeSet<DatasetName>,
+    ) -> Vec<Diagnostic> {
         let mut check =
             Check { lake: self, anew, columns: BTreeMap::new(), broken: BTreeSet::new(), found: Vec::new() };
-        for dataset in &self.pipeline().datasets {
+        for dataset in datasets {
             match &dataset.view {
                 Some(query) if check.is_planned(&dataset.name) => check.view(dataset, query).await,
                 Some(_) => {}
