@@ -12,6 +12,7 @@ pub mod aws;
 pub mod azure;
 pub mod backoff;
 pub mod batch;
+pub mod bloom;
 pub mod cdc;
 pub mod check;
 pub mod checkpoints;

@@ -28,12 +28,13 @@ pub(crate) const CHANGE_DATA: &str = "_change_data";
 /// Rows of a row group at most.
 pub(crate) const ROW_GROUP_ROWS: usize = 1 << 20;
 
-/// How often a Bloom filter takes a value for one that it holds. Two bytes a value, about; in half as many, five of a hundred.
-const FALSE_POSITIVES: f64 = 0.01;
+/// How often a Bloom filter takes a value for one that it holds. Four bytes a value, about: among a thousand keys that aren't in a large row group
+/// one is taken for one that is in four cases of a hundred, and among ten thousand in a third of all. With two bytes it were three quarters and all.
+const FALSE_POSITIVES: f64 = 0.000_05;
 
 /// Distinct values that a filter of a partitioned table is made for: many files are open at once, each with its filters in
 /// memory. A row group with more has a filter that rules out less.
-const VALUES_IN_PARTITIONS: u64 = 1 << 17;
+const VALUES_IN_PARTITIONS: u64 = 1 << 16;
 
 /// How the files of a table are written.
 #[derive(Debug, Clone, Copy)]

@@ -3,14 +3,15 @@
 //! Rows pass in the order of their source. A row whose key the target remembers, or an earlier row of the
 //! batch had, is left out.
 
-use arrow::array::{Array, ArrayRef, BooleanBufferBuilder, RecordBatch};
-use arrow::compute::filter_record_batch;
+use arrow::array::{Array, ArrayRef, BooleanBufferBuilder, RecordBatch, UInt32Array};
+use arrow::compute::{filter_record_batch, take_arrays};
 use arrow::datatypes::SchemaRef;
 use arrow::row::{RowConverter, SortField};
 use headwater_core::model::Dedup;
 use headwater_core::provenance::METADATA;
 
-use super::key_set::KeySet;
+use super::key_set::{KeySet, Marked};
+use super::sieve::Sieve;
 use crate::align::position;
 use crate::error::{LakeError, Result};
 
@@ -44,11 +45,15 @@ impl Keys {
         self.null_is_a_value
     }
 
-    /// Hands over the key of each row of a batch of the whole schema, in order. `None` where a key column is NULL: such a
+    /// The key columns of rows of the whole schema.
+    pub(super) fn columns_of(&self, batch: &RecordBatch) -> Vec<ArrayRef> {
+        self.columns.iter().map(|at| ArrayRef::clone(batch.column(*at))).collect()
+    }
+
+    /// Hands over the key of each row, in order, given by their key columns. `None` where a key column is NULL: such a
     /// row has no key and is never a duplicate. A whole row may hold NULLs, which equal each other.
-    pub(super) fn each(&self, batch: &RecordBatch, mut with: impl FnMut(Option<&[u8]>)) -> Result<()> {
-        let arrays: Vec<ArrayRef> = self.columns.iter().map(|at| ArrayRef::clone(batch.column(*at))).collect();
-        let rows = self.converter.convert_columns(&arrays).map_err(|source| internal(&source))?;
+    pub(super) fn each(&self, arrays: &[ArrayRef], mut with: impl FnMut(Option<&[u8]>)) -> Result<()> {
+        let rows = self.converter.convert_columns(arrays).map_err(|source| internal(&source))?;
         for (at, row) in rows.iter().enumerate() {
             let has_null = !self.null_is_a_value && arrays.iter().any(|array| array.is_null(at));
             with((!has_null).then(|| row.as_ref()));
@@ -56,41 +61,52 @@ impl Keys {
         Ok(())
     }
 
-    /// Adds to `found` the wanted keys among these rows, given by their key columns alone, in the order
-    /// of [`Self::columns`]. Rows that are to be ignored are known by their position.
+    /// The numbers of those wanted keys that are among these rows, some more than once. The rows are given by their key columns alone, in the order of
+    /// [`Self::columns`]; those that are to be ignored are known by their position.
     pub(super) fn find(
         &self,
         arrays: &[ArrayRef],
-        wanted: &KeySet,
+        (wanted, sieve): (&KeySet, &Sieve),
         ignored: impl Fn(usize) -> bool,
-        found: &mut KeySet,
-    ) -> Result<()> {
-        let rows = self.converter.convert_columns(arrays).map_err(|source| internal(&source))?;
-        for (at, row) in rows.iter().enumerate() {
-            if wanted.contains(row.as_ref()) && !ignored(at) {
-                found.insert(row.as_ref());
-            }
+    ) -> Result<Vec<usize>> {
+        let passing = UInt32Array::from(sieve.passing(arrays)?);
+        if passing.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(())
+        let arrays = take_arrays(arrays, &passing, None).map_err(|source| internal(&source))?;
+        let rows = self.converter.convert_columns(&arrays).map_err(|source| internal(&source))?;
+        let counted = rows.iter().zip(passing.values()).filter(|(_, at)| !ignored(**at as usize));
+        Ok(counted.filter_map(|(row, _)| wanted.number(row.as_ref())).collect())
     }
 }
 
-/// The keys seen so far: those of the target that the batch has too, and those of the batch.
+/// The keys seen so far.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    keys: KeySet,
+    /// Those of the batch that the target has too, and those of the batch, as far as they were known before it was read.
+    known: Marked,
+    /// Others of the batch.
+    others: KeySet,
 }
 
 impl Seen {
-    /// Keys that are in the target already.
-    pub(super) const fn of_target(keys: KeySet) -> Self {
-        Self { keys }
+    /// Keys of the batch, those marked that are in the target already.
+    pub(super) fn of_target(known: Marked) -> Self {
+        Self { known, others: KeySet::default() }
+    }
+
+    /// Whether a key is new. It counts as seen from now on.
+    pub(super) fn is_new(&mut self, key: &[u8]) -> bool {
+        match self.known.number(key) {
+            Some(number) => self.known.mark(number),
+            None => self.others.insert(key),
+        }
     }
 
     /// The rows whose key wasn't seen yet, in order; their keys count as seen from now on.
     pub(super) fn first_rows(&mut self, keys: &Keys, batch: RecordBatch) -> Result<RecordBatch> {
         let mut fresh = BooleanBufferBuilder::new(batch.num_rows());
-        keys.each(&batch, |key| fresh.append(key.is_none_or(|key| self.keys.insert(key))))?;
+        keys.each(&keys.columns_of(&batch), |key| fresh.append(key.is_none_or(|key| self.is_new(key))))?;
         let fresh = arrow::array::BooleanArray::new(fresh.finish(), None);
         if fresh.true_count() == batch.num_rows() {
             return Ok(batch);

@@ -32,6 +32,7 @@ mod reset;
 mod rules;
 mod run;
 mod settle;
+mod sieve;
 mod spread;
 mod state;
 mod stream;

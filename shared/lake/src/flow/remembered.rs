@@ -2,7 +2,7 @@
 //!
 //! The batch's keys are held in memory, and the key columns of the table are streamed past them, the newest files first: memory
 //! is that of the batch's own keys and of the row groups in work, whatever the table's size. Statistics rule out files and row groups
-//! between whose bounds none of the batch's keys lies, and Bloom filters those without any, if the batch has few. Under a watermark, a row that is
+//! between whose bounds none of the batch's keys lies, and Bloom filters those without any, unless the batch has many. Under a watermark, a row that is
 //! older than it is forgotten, whatever file it is in, and files with none but such rows aren't read.
 
 use std::cmp::Reverse;
@@ -18,14 +18,15 @@ use headwater_core::model::Query;
 use super::FlowRun;
 use super::dedup::{Keys, Seen};
 use super::horizon::Horizon;
-use super::key_set::KeySet;
+use super::key_set::{KeySet, Marked};
 use super::outlet::Plan;
+use super::sieve::{KeyHashes, Sieve};
 use super::spread::{Gathered, Spread};
 use super::target::Pinned;
 use crate::align::{align, fit};
 use crate::condition::Condition;
 use crate::error::{LakeError, Result};
-use crate::groups::{Probes, Source, Stored, aside, at_once, bounds, opened};
+use crate::groups::{ColumnProbes, Source, Stored, aside, at_once, bounds, opened};
 use crate::table::{DataFile, Table};
 
 /// The keys of a batch, and the values that they have.
@@ -33,18 +34,20 @@ use crate::table::{DataFile, Table};
 pub(super) struct Fresh {
     keys: Arc<Keys>,
     wanted: KeySet,
+    hashes: KeyHashes,
     values: Gathered,
 }
 
 /// What is looked for in a table.
 struct Sought {
     keys: Arc<Keys>,
-    wanted: KeySet,
+    wanted: Arc<KeySet>,
+    sieve: Sieve,
     /// The key columns, as the batch has them.
     schema: SchemaRef,
     horizon: Option<Horizon>,
     spread: Spread,
-    few: Probes,
+    probes: ColumnProbes,
 }
 
 /// A part of a table that is looked through at once.
@@ -70,28 +73,33 @@ impl FlowRun<'_> {
         let schema = &plan.target.schema;
         let frame = self.lake.engine().plan(session, query).await?;
         let horizon = watermark.and_then(|watermark| Horizon::of(frame.logical_plan(), schema, watermark));
+        let of_keys = Arc::new(schema.project(keys.columns()).map_err(LakeError::arrow)?);
+        let names = of_keys.fields().iter().map(|field| field.name().as_str());
+        let given = names.filter(|name| frame.schema().has_column_with_unqualified_name(name));
+        let given: Vec<Expr> = given.map(ident).collect();
+        let frame = frame.select(given).map_err(LakeError::query)?;
         let mut fresh = Fresh::new(keys, schema);
         let mut rows = frame.execute_stream().await.map_err(LakeError::query)?;
         while let Some(batch) = rows.try_next().await.map_err(LakeError::query)? {
-            fresh.add(&fit(&batch, schema)?.0)?;
+            fresh.add(fit(&batch, &of_keys)?.0.columns())?;
         }
         let remembered = self.remembered(fresh, (table, schema), horizon).await?;
         *plan.seen.lock().await = Seen::of_target(remembered);
         Ok(plan)
     }
 
-    /// Those of the fresh keys that the table remembers, of rows that aren't beyond the horizon.
+    /// The fresh keys, of which those are marked that the table remembers, of rows that aren't beyond the horizon.
     pub(super) async fn remembered(
         &self,
         fresh: Fresh,
         (table, target): (&Table, &SchemaRef),
         horizon: Option<Horizon>,
-    ) -> Result<KeySet> {
-        let mut remembered = KeySet::default();
-        if fresh.wanted.is_empty() {
+    ) -> Result<Marked> {
+        let sought = Arc::new(Sought::new(fresh, target, horizon)?);
+        let mut remembered = Marked::none_of(Arc::clone(&sought.wanted));
+        if remembered.are_all() {
             return Ok(remembered);
         }
-        let sought = Arc::new(Sought::new(fresh, target, horizon)?);
         let files = match sought.condition(&table.schema()) {
             Some(condition) => table.files_that_may_hold(condition).await?,
             None => table.files().await?,
@@ -108,30 +116,33 @@ impl FlowRun<'_> {
         let found = parts.map_ok(|part| self.found_in(part, table, &sought)).try_buffered(at_once());
         let mut found = std::pin::pin!(found);
         while let Some(found) = found.try_next().await? {
-            remembered.extend(&found);
-            if remembered.len() == sought.wanted.len() {
+            for number in found {
+                remembered.mark(number);
+            }
+            if remembered.are_all() {
                 break;
             }
         }
         Ok(remembered)
     }
 
-    async fn found_in(&self, part: Part, table: &Table, sought: &Arc<Sought>) -> Result<KeySet> {
+    async fn found_in(&self, part: Part, table: &Table, sought: &Arc<Sought>) -> Result<Vec<usize>> {
         match part {
             Part::Group(source, group) => {
-                if !source.may_hold(group, &sought.few).await? {
-                    return Ok(KeySet::default());
+                let columns = sought.columns();
+                if !source.may_hold(group, &sought.probes, &columns).await? {
+                    return Ok(Vec::new());
                 }
-                let stored = source.columns(group, &sought.columns()).await?;
+                let stored = source.columns(group, &columns).await?;
                 let sought = Arc::clone(sought);
                 aside(move || sought.found_in_group(stored)).await
             }
-            Part::Files(files) if files.is_empty() => Ok(KeySet::default()),
+            Part::Files(files) if files.is_empty() => Ok(Vec::new()),
             Part::Files(files) => self.found_in_files(&files, table, sought).await,
         }
     }
 
-    async fn found_in_files(&self, files: &[DataFile], table: &Table, sought: &Sought) -> Result<KeySet> {
+    async fn found_in_files(&self, files: &[DataFile], table: &Table, sought: &Sought) -> Result<Vec<usize>> {
         let rows = table.provider_of(files).await?;
         let mut frame = self.lake.engine().session().read_table(rows).map_err(LakeError::query)?;
         let schema = table.schema();
@@ -142,9 +153,9 @@ impl FlowRun<'_> {
         let columns: Vec<Expr> = columns.map(ident).collect();
         let frame = frame.select(columns).map_err(LakeError::query)?;
         let mut rows = frame.execute_stream().await.map_err(LakeError::query)?;
-        let mut found = KeySet::default();
+        let mut found = Vec::new();
         while let Some(batch) = rows.try_next().await.map_err(LakeError::query)? {
-            sought.find(&batch, &mut found)?;
+            found.extend(sought.find(&batch)?);
         }
         Ok(found)
     }
@@ -154,18 +165,19 @@ impl Fresh {
     /// No keys yet, of rows of the target's schema.
     pub(super) fn new(keys: &Arc<Keys>, schema: &SchemaRef) -> Self {
         let values = Gathered::new(keys.columns().iter().map(|at| schema.field(*at)));
-        Self { keys: Arc::clone(keys), wanted: KeySet::default(), values }
+        Self { keys: Arc::clone(keys), wanted: KeySet::default(), hashes: KeyHashes::default(), values }
     }
 
-    /// Adds rows in the target's schema.
-    pub(super) fn add(&mut self, rows: &RecordBatch) -> Result<()> {
-        self.keys.each(rows, |key| {
+    /// Adds keys, given by their columns, in the order of [`Keys::columns`] and of the target's types.
+    pub(super) fn add(&mut self, columns: &[ArrayRef]) -> Result<()> {
+        self.keys.each(columns, |key| {
             if let Some(key) = key {
                 self.wanted.insert(key);
             }
         })?;
-        let columns: Vec<&ArrayRef> = self.keys.columns().iter().map(|at| rows.column(*at)).collect();
-        self.values.add(&columns, 0..rows.num_rows())?;
+        self.hashes.add(columns)?;
+        let rows = columns.first().map_or(0, |column| column.len());
+        self.values.add(columns, 0..rows)?;
         if self.keys.null_is_a_value() {
             let with_nulls = columns.iter().enumerate().filter(|(_, values)| values.null_count() > 0);
             with_nulls.for_each(|(column, _)| self.values.add_null(column));
@@ -176,10 +188,18 @@ impl Fresh {
 
 impl Sought {
     fn new(fresh: Fresh, target: &SchemaRef, horizon: Option<Horizon>) -> Result<Self> {
-        let Fresh { keys, wanted, values } = fresh;
+        let Fresh { keys, wanted, hashes, values } = fresh;
         let spread = values.sorted();
         let schema = Arc::new(target.project(keys.columns()).map_err(LakeError::arrow)?);
-        Ok(Self { schema, few: spread.few(), keys, wanted, horizon, spread })
+        Ok(Self {
+            schema,
+            probes: spread.probes(),
+            sieve: hashes.sieve(),
+            wanted: Arc::new(wanted),
+            keys,
+            horizon,
+            spread,
+        })
     }
 
     /// The columns that are read.
@@ -220,18 +240,18 @@ impl Sought {
         source.groups().filter(may_hold).map(|group| Part::Group(source.clone(), group)).collect()
     }
 
-    fn found_in_group(&self, stored: Stored) -> Result<KeySet> {
-        let mut found = KeySet::default();
+    fn found_in_group(&self, stored: Stored) -> Result<Vec<usize>> {
+        let mut found = Vec::new();
         for batch in stored.decode(None)? {
-            self.find(&batch?, &mut found)?;
+            found.extend(self.find(&batch?)?);
         }
         Ok(found)
     }
 
-    /// Adds those of the wanted keys that are among these rows.
-    fn find(&self, rows: &RecordBatch, found: &mut KeySet) -> Result<()> {
+    /// The numbers of those wanted keys that are among these rows.
+    fn find(&self, rows: &RecordBatch) -> Result<Vec<usize>> {
         let times = self.horizon.as_ref().map(|horizon| horizon.times(rows)).transpose()?.flatten();
         let is_past = |row| self.horizon.as_ref().is_some_and(|horizon| horizon.is_past(times.as_ref(), row));
-        self.keys.find(align(rows, &self.schema)?.columns(), &self.wanted, is_past, found)
+        self.keys.find(align(rows, &self.schema)?.columns(), (&self.wanted, &self.sieve), is_past)
     }
 }

@@ -1,6 +1,5 @@
 //! Which files and row groups may hold one of some keys, by statistics and Bloom filters.
 
-use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use arrow::array::{Array, ArrayRef, AsArray, Date32Array};
@@ -10,14 +9,14 @@ use datafusion::common::ScalarValue;
 use headwater_core::among::{SortedTexts, Texts};
 use serde_json::Value;
 
+use super::key_set::KeySet;
 use crate::condition::Condition;
 use crate::error::{LakeError, Result};
-use crate::groups::{Probe, Probes};
+use crate::groups::{ColumnProbes, Probes};
 use crate::table::DataFile;
 
-/// So many values are looked for in Bloom filters: each has its chance to be taken for another, and with one false answer of a hundred, half of
-/// the row groups that hold none are ruled out.
-const FEW: usize = 64;
+/// So many values are looked for in Bloom filters at most: of more, one of any group is taken for another.
+const SOME: usize = 1 << 15;
 
 /// The values of each key column among some keys, which are gathered.
 #[derive(Debug)]
@@ -29,8 +28,8 @@ pub(super) struct Gathered {
 #[derive(Debug)]
 enum Values {
     Numbers(Vec<i64>),
-    /// All texts, some while these are few, and the lowest and highest.
-    Texts(Texts, BTreeSet<String>, Option<[String; 2]>),
+    /// All texts, those that are looked for in filters unless they are more, and the lowest and highest.
+    Texts(Texts, KeySet, Option<[String; 2]>),
     /// Statistics of the type don't bound its values, or not in a way that can be compared here.
     Any,
 }
@@ -45,7 +44,7 @@ pub(super) struct Spread {
 #[derive(Debug)]
 enum Sorted {
     Numbers(Vec<i64>),
-    Texts(SortedTexts, BTreeSet<String>, Option<[String; 2]>),
+    Texts(SortedTexts, KeySet, Option<[String; 2]>),
     Any,
 }
 
@@ -56,7 +55,7 @@ impl Gathered {
     }
 
     /// Adds the values of these columns in some rows of a batch, given by their positions.
-    pub(super) fn add(&mut self, values: &[&ArrayRef], rows: impl Iterator<Item = usize> + Clone) -> Result<()> {
+    pub(super) fn add(&mut self, values: &[ArrayRef], rows: impl Iterator<Item = usize> + Clone) -> Result<()> {
         for ((_, column), values) in self.columns.iter_mut().zip(values) {
             column.add(values, rows.clone())?;
         }
@@ -78,7 +77,7 @@ impl Values {
     fn of(data_type: &DataType) -> Self {
         match data_type {
             DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => Self::Numbers(Vec::new()),
-            DataType::Utf8 | DataType::Date32 => Self::Texts(Texts::default(), BTreeSet::new(), None),
+            DataType::Utf8 | DataType::Date32 => Self::Texts(Texts::default(), KeySet::default(), None),
             _ => Self::Any,
         }
     }
@@ -94,7 +93,7 @@ impl Values {
                 let values = values.as_primitive::<Int64Type>();
                 numbers.extend(rows.map(|row| values.value(row)));
             }
-            Self::Texts(texts, few, ends) => {
+            Self::Texts(texts, some, ends) => {
                 let values = cast(values, &DataType::Utf8).map_err(LakeError::arrow)?;
                 let values = values.as_string::<i32>();
                 for text in rows.map(|row| values.value(row)) {
@@ -105,8 +104,8 @@ impl Values {
                         Some(_) => {}
                         None => *ends = Some([text.to_owned(), text.to_owned()]),
                     }
-                    if few.len() <= FEW && !few.contains(text) {
-                        few.insert(text.to_owned());
+                    if some.len() <= SOME {
+                        some.insert(text.as_bytes());
                     }
                 }
             }
@@ -122,16 +121,16 @@ impl Values {
                 numbers.dedup();
                 Sorted::Numbers(numbers)
             }
-            Self::Texts(texts, few, ends) => Sorted::Texts(texts.sorted(), few, ends),
+            Self::Texts(texts, some, ends) => Sorted::Texts(texts.sorted(), some, ends),
             Self::Any => Sorted::Any,
         }
     }
 }
 
 impl Spread {
-    /// The values of those key columns that have so few that Bloom filters tell which row groups have none.
-    pub(super) fn few(&self) -> Probes {
-        self.columns.iter().filter_map(|(name, values)| Some((name.clone(), values.few()?))).collect()
+    /// The values of those key columns that have so few that Bloom filters may tell which row groups have none.
+    pub(super) fn probes(&self) -> ColumnProbes {
+        self.columns.iter().filter_map(|(name, values)| Some((name.clone(), values.probes()?))).collect()
     }
 
     /// What rows with one of the keys fulfil, of columns of these types: that they lie between the lowest and the highest.
@@ -169,13 +168,11 @@ impl Sorted {
     }
 
     /// The values, unless there are many.
-    fn few(&self) -> Option<Vec<Probe>> {
+    fn probes(&self) -> Option<Probes> {
         match self {
-            Self::Numbers(numbers) if (1..=FEW).contains(&numbers.len()) => {
-                Some(numbers.iter().copied().map(Probe::Number).collect())
-            }
-            Self::Texts(_, few, _) if (1..=FEW).contains(&few.len()) => {
-                Some(few.iter().cloned().map(Probe::Text).collect())
+            Self::Numbers(numbers) if (1..=SOME).contains(&numbers.len()) => Some(Probes::Numbers(numbers.clone())),
+            Self::Texts(_, some, _) if (1..=SOME).contains(&some.len()) => {
+                Some(Probes::Texts(some.iter().map(|text| str::from_utf8(text).ok()).collect()))
             }
             Self::Numbers(_) | Self::Texts(..) | Self::Any => None,
         }
@@ -219,7 +216,7 @@ mod tests {
     fn may_be_within(days: &[i32], min: &str, max: &str) -> bool {
         let mut gathered = Gathered::new([&Field::new("day", DataType::Date32, true)].into_iter());
         let values: ArrayRef = Arc::new(Date32Array::from(days.to_vec()));
-        gathered.add(&[&values], 0..days.len()).unwrap();
+        gathered.add(&[values], 0..days.len()).unwrap();
         gathered.sorted().may_be_within(|_| Some((min.into(), max.into())))
     }
 

@@ -18,7 +18,7 @@ use std::sync::OnceLock;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 pub(crate) use self::encode::{Encoder, Format, in_small_groups};
-pub(crate) use self::filters::{Probe, Probes};
+pub(crate) use self::filters::{ColumnProbes, Probes};
 pub(crate) use self::source::{Source, Stored, opened};
 pub(crate) use self::statistics::{bounds, may_hold_null};
 pub(crate) use self::writer::GroupWriter;

@@ -141,6 +141,14 @@ impl Source {
         !self.is_small(at, format) && columns.all(|column| format.is_stored_so(column))
     }
 
+    /// Bytes of some columns of a group, as they are stored.
+    pub(super) fn stored_size(&self, group: usize, names: &[&str]) -> u64 {
+        let columns = self.group(group).columns().iter();
+        let of_names = columns
+            .filter(|column| column.column_path().parts().first().is_some_and(|root| names.contains(&root.as_str())));
+        of_names.map(|column| column.byte_range().1).sum()
+    }
+
     /// Reads those of some columns of a group that the file has.
     ///
     /// # Errors

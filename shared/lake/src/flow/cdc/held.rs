@@ -112,7 +112,7 @@ impl Held {
         }
         let mut gathered = Gathered::new(shape.keys.iter().map(|at| shape.wide.field(*at)));
         for (batch, rows) in self.batches.iter().zip(rows).filter(|(_, rows)| !rows.is_empty()) {
-            let columns: Vec<&ArrayRef> = shape.keys.iter().map(|at| batch.column(*at)).collect();
+            let columns: Vec<ArrayRef> = shape.keys.iter().map(|at| ArrayRef::clone(batch.column(*at))).collect();
             gathered.add(&columns, rows.iter().copied())?;
         }
         Ok(gathered.sorted())

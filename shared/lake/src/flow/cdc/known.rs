@@ -19,7 +19,7 @@ use crate::align::align;
 use crate::error::{LakeError, Result};
 use crate::flow::FlowRun;
 use crate::flow::spread::Spread;
-use crate::groups::{Probes, Source, Stored, aside, at_once, bounds, opened};
+use crate::groups::{ColumnProbes, Source, Stored, aside, at_once, bounds, opened};
 use crate::table::{DataFile, Table};
 
 /// What is looked for in row groups.
@@ -27,7 +27,7 @@ struct Sought {
     keys: Keys,
     columns: Vec<String>,
     finding: Finding,
-    few: Probes,
+    probes: ColumnProbes,
 }
 
 impl FlowRun<'_> {
@@ -59,7 +59,7 @@ impl FlowRun<'_> {
             return self.know_rows_of(held, (table, &table.files().await?), &columns, session).await;
         }
         let keys = held.by_key.keys().cloned().collect();
-        let sought = Arc::new(Sought { keys, columns, finding, few: spread.few() });
+        let sought = Arc::new(Sought { keys, columns, finding, probes: spread.probes() });
         let candidates = table.files().await?.into_iter().filter(|file| spread.may_be_in(file)).collect();
         let mut candidates = std::pin::pin!(opened(self.lake.storage(), candidates, |_| true));
         while let Some((file, source)) = candidates.try_next().await? {
@@ -113,10 +113,11 @@ async fn know_groups_of(
 
 /// The rows of a group that have one of the keys.
 async fn found_in(source: &Source, group: usize, sought: Arc<Sought>) -> Result<Vec<RecordBatch>> {
-    if !source.may_hold(group, &sought.few).await? {
+    let names = sought.finding.shape.key_names();
+    if !source.may_hold(group, &sought.probes, &names).await? {
         return Ok(Vec::new());
     }
-    let keys = source.columns(group, &sought.finding.shape.key_names()).await?;
+    let keys = source.columns(group, &names).await?;
     let in_group = Arc::clone(&sought);
     let rows = aside(move || in_group.places(keys)).await?;
     if !rows.selects_any() {

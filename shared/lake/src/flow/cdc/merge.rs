@@ -25,7 +25,7 @@ use crate::error::{LakeError, Result};
 use crate::flow::FlowRun;
 use crate::flow::outlet::TablePlan;
 use crate::flow::spread::Spread;
-use crate::groups::{Format, Probes, bounds, opened};
+use crate::groups::{ColumnProbes, Format, bounds, opened};
 use crate::table::{DataFile, Table};
 use crate::write::{Written, discard};
 
@@ -72,7 +72,7 @@ pub(super) struct Cut {
     pub(super) finding: Finding,
     pub(super) format: Arc<Format>,
     /// The keys that go are among these, if they are few.
-    pub(super) few: Arc<Probes>,
+    pub(super) probes: Arc<ColumnProbes>,
     /// Rows that go are wanted.
     pub(super) keeps_lost: bool,
     /// The files have all columns that are needed of their rows.
@@ -113,7 +113,7 @@ impl FlowRun<'_> {
         let cut = Cut {
             is_splittable: plan.partitioned_by.is_empty() || (has_keys && feed.is_none()),
             is_partitioned: !plan.partitioned_by.is_empty(),
-            few: Arc::new(if matches!(stays, Stays::AllBut(_)) { spread.few() } else { Probes::new() }),
+            probes: Arc::new(if matches!(stays, Stays::AllBut(_)) { spread.probes() } else { ColumnProbes::new() }),
             keeps_lost: feed.is_some(),
             stays: Arc::new(stays),
             format: Arc::new(format),

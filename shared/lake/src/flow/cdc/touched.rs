@@ -74,10 +74,11 @@ impl FlowRun<'_> {
 
 /// Whether rows of a group go.
 async fn loses(source: &Source, group: usize, cut: Cut) -> Result<bool> {
-    if !source.may_hold(group, &cut.few).await? {
+    let names = cut.finding.shape.key_names();
+    if !source.may_hold(group, &cut.probes, &names).await? {
         return Ok(false);
     }
-    let keys = source.columns(group, &cut.finding.shape.key_names()).await?;
+    let keys = source.columns(group, &names).await?;
     aside(move || holds_lost(keys, &cut)).await
 }
 

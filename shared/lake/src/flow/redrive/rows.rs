@@ -16,7 +16,7 @@ use crate::align::{align, merged};
 use crate::error::{LakeError, Result};
 use crate::flow::FlowRun;
 use crate::flow::dedup::Keys;
-use crate::flow::key_set::KeySet;
+use crate::flow::key_set::{KeySet, Marked};
 use crate::flow::outlet::TablePlan;
 use crate::flow::remembered::Fresh;
 use crate::flow::rules::{Rule, Tally, judge};
@@ -266,13 +266,14 @@ impl FlowRun<'_> {
         let Some(dedup) = &self.dataset.dedup else { return Ok(rows) };
         let keys = Arc::new(Keys::new(dedup, &target.schema)?);
         let mut fresh = Fresh::new(&keys, &target.schema);
-        fresh.add(&rows)?;
+        let columns = keys.columns_of(&rows);
+        fresh.add(&columns)?;
         let held = match &pinned.main {
             Some(table) => self.remembered(fresh, (table, &target.schema), None).await?,
-            None => KeySet::default(),
+            None => Marked::default(),
         };
         let mut first = BooleanBufferBuilder::new(rows.num_rows());
-        keys.each(&rows, |key| first.append(key.is_none_or(|key| !held.contains(key) && seen.insert(key))))?;
+        keys.each(&columns, |key| first.append(key.is_none_or(|key| !held.contains(key) && seen.insert(key))))?;
         filter_record_batch(&rows, &BooleanArray::new(first.finish(), None)).map_err(LakeError::arrow)
     }
 }
