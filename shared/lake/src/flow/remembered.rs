@@ -29,6 +29,9 @@ use crate::error::{LakeError, Result};
 use crate::groups::{ColumnProbes, Source, Stored, aside, at_once, bounds, opened};
 use crate::table::{DataFile, Table};
 
+/// Parts of a row group that are in memory at once: one is read while another is decoded.
+const PARTS_AT_ONCE: usize = 2;
+
 /// The keys of a batch, and the values that they have.
 #[derive(Debug)]
 pub(super) struct Fresh {
@@ -133,9 +136,15 @@ impl FlowRun<'_> {
                 if !source.may_hold(group, &sought.probes, &columns).await? {
                     return Ok(Vec::new());
                 }
-                let stored = source.columns(group, &columns).await?;
-                let sought = Arc::clone(sought);
-                aside(move || sought.found_in_group(stored)).await
+                let found_in_rows = |rows| {
+                    let (source, sought, columns) = (&source, Arc::clone(sought), &columns);
+                    async move {
+                        let stored = source.columns_of_rows(group, columns, rows).await?;
+                        aside(move || sought.found_in_rows(stored)).await
+                    }
+                };
+                let parts = futures::stream::iter(source.parts(group, &columns)).map(found_in_rows);
+                parts.buffered(PARTS_AT_ONCE).try_concat().await
             }
             Part::Files(files) if files.is_empty() => Ok(Vec::new()),
             Part::Files(files) => self.found_in_files(&files, table, sought).await,
@@ -240,7 +249,7 @@ impl Sought {
         source.groups().filter(may_hold).map(|group| Part::Group(source.clone(), group)).collect()
     }
 
-    fn found_in_group(&self, stored: Stored) -> Result<Vec<usize>> {
+    fn found_in_rows(&self, stored: Stored) -> Result<Vec<usize>> {
         let mut found = Vec::new();
         for batch in stored.decode(None)? {
             found.extend(self.find(&batch?)?);

@@ -22,6 +22,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{
     ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
 };
+use parquet::file::page_index::offset_index::OffsetIndexMetaData;
 
 use super::encode::Format;
 use super::fetched::Fetched;
@@ -41,6 +42,9 @@ const RUN_BYTES: u64 = 4 << 20;
 
 /// Runs of columns that are read at once.
 const RUNS_AT_ONCE: usize = 2;
+
+/// Bytes of some columns of a group that are read together, about.
+const PART_BYTES: u64 = 4 << 20;
 
 /// Rows that are decoded together.
 const BATCH_ROWS: usize = 8_192;
@@ -154,10 +158,7 @@ impl Source {
     /// # Errors
     /// `Unavailable` when storage can't be read.
     pub(crate) async fn columns(&self, group: usize, names: &[&str]) -> Result<Stored> {
-        let fields = self.metadata.parquet_schema().root_schema().get_fields();
-        let roots = fields.iter().enumerate().filter(|(_, field)| names.contains(&field.name()));
-        let mask = ProjectionMask::roots(self.metadata.parquet_schema(), roots.map(|(at, _)| at));
-        self.stored(group, mask).await
+        self.stored(group, self.mask(names)).await
     }
 
     /// Reads all columns of a group.
@@ -204,15 +205,69 @@ impl Source {
         Ok(Run { bytes, columns })
     }
 
+    /// Rows of a group, in order, of which some columns are small enough to be read together. They are all of them where the file doesn't tell where
+    /// its pages are.
+    pub(crate) fn parts(&self, group: usize, names: &[&str]) -> Vec<Range<usize>> {
+        let rows = usize::try_from(self.group(group).num_rows()).unwrap_or_default();
+        let parts = match self.pages(group) {
+            Some(_) => self.stored_size(group, names).div_ceil(PART_BYTES),
+            None => 1,
+        };
+        let of_part = rows.div_ceil(usize::try_from(parts).unwrap_or(1).max(1)).max(1);
+        (0..rows).step_by(of_part).map(|start| start..rows.min(start + of_part)).collect()
+    }
+
+    /// Reads those of some columns of a group that the file has, of some rows.
+    ///
+    /// # Errors
+    /// As [`Self::columns`].
+    pub(crate) async fn columns_of_rows(&self, group: usize, names: &[&str], rows: Range<usize>) -> Result<Stored> {
+        let total = usize::try_from(self.group(group).num_rows()).unwrap_or_default();
+        let Some(pages) = self.pages(group).filter(|_| rows != (0..total)) else {
+            return self.columns(group, names).await;
+        };
+        let mask = self.mask(names);
+        let rows = RowSelection::from_consecutive_ranges(std::iter::once(rows), total);
+        let columns = self.group(group).columns().iter().zip(pages).enumerate();
+        let wanted = columns.filter(|(leaf, _)| mask.leaf_included(*leaf)).flat_map(|(_, (column, pages))| {
+            let pages = pages.page_locations();
+            let first = pages.first().and_then(|page| u64::try_from(page.offset).ok());
+            // A dictionary comes before the first page.
+            let dictionary = first.map(|first| extent(column).start..first).filter(|dictionary| !dictionary.is_empty());
+            dictionary.into_iter().chain(rows.scan_ranges(pages))
+        });
+        let bytes = self.fetch(wanted.collect()).await?;
+        let Stored { builder, location } = self.reader(group, mask, bytes);
+        Ok(Stored { builder: builder.with_row_selection(rows), location })
+    }
+
+    /// Where the pages of each column of a group are, if the file tells.
+    fn pages(&self, group: usize) -> Option<&[OffsetIndexMetaData]> {
+        let pages = self.file().offset_index()?.get(group)?;
+        let are_all = pages.len() == self.group(group).num_columns()
+            && pages.iter().all(|pages| !pages.page_locations().is_empty());
+        are_all.then_some(pages.as_slice())
+    }
+
+    fn mask(&self, names: &[&str]) -> ProjectionMask {
+        let fields = self.metadata.parquet_schema().root_schema().get_fields();
+        let roots = fields.iter().enumerate().filter(|(_, field)| names.contains(&field.name()));
+        ProjectionMask::roots(self.metadata.parquet_schema(), roots.map(|(at, _)| at))
+    }
+
     async fn stored(&self, group: usize, mask: ProjectionMask) -> Result<Stored> {
         let columns = self.group(group).columns().iter().enumerate();
         let wanted = columns.filter(|(leaf, _)| mask.leaf_included(*leaf)).map(|(_, column)| extent(column));
         let bytes = self.fetch(wanted.collect()).await?;
+        Ok(self.reader(group, mask, bytes))
+    }
+
+    fn reader(&self, group: usize, mask: ProjectionMask, bytes: Fetched) -> Stored {
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, self.metadata.clone())
             .with_row_groups(vec![group])
             .with_projection(mask)
             .with_batch_size(BATCH_ROWS);
-        Ok(Stored { builder, location: self.location.clone() })
+        Stored { builder, location: self.location.clone() }
     }
 
     pub(super) async fn fetch(&self, ranges: Vec<Range<u64>>) -> Result<Fetched> {
