@@ -47,7 +47,7 @@ async fn sizes(lab: &Lab, file: &Path, column: &str) -> (usize, usize) {
 }
 
 /// Bytes of a column's values.
-async fn stored(lab: &Lab, file: &Path, column: &str) -> usize {
+pub(crate) async fn stored(lab: &Lab, file: &Path, column: &str) -> usize {
     let bytes = lab.store.get(file).await.unwrap().bytes().await.unwrap();
     let reader = SerializedFileReader::new(bytes).unwrap();
     let columns = reader.metadata().row_groups().iter().flat_map(|group| group.columns());

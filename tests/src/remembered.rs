@@ -90,3 +90,34 @@ async fn a_key_whose_row_was_deleted_may_come_again() {
     assert_eq!(rows(&lab.lake(UNIQUE), &DatasetName::new("seen")).await.len() as u64, MANY - 2);
     assert_eq!(land(&lab, UNIQUE, messages(0..MANY, 1)).await, (2, MANY - 2));
 }
+
+/// A text that no compressor makes much shorter, the same for the same number.
+fn noise(number: u64, length: usize) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut state = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut letter = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(LETTERS[(state >> 58) as usize])
+    };
+    (0..length).map(|_| letter()).collect()
+}
+
+#[tokio::test]
+async fn keys_are_found_in_every_part_of_a_row_group_that_is_read_in_parts() {
+    const ROWS: u64 = 2_000;
+    for keys in ["id", "id, n"] {
+        let lab = Lab::new();
+        let sql = UNIQUE.replace("'id'", &format!("'{keys}'"));
+        let noisy = |numbers: Vec<u64>| -> Vec<Message> {
+            let body = |number| format!(r#"{{"id": "{}", "n": {}}}"#, noise(number, 8_000), number % 10);
+            numbers.into_iter().map(|number| message(&Uuid::new_v4().to_string(), body(number), 1)).collect()
+        };
+        land(&lab, &sql, noisy((0..ROWS).collect())).await;
+        let [file] = &data_files(&lab, "bronze/seen").await[..] else { panic!("one file was written") };
+        let stored = filters::stored(&lab, file, "id").await;
+        assert!(stored > 10 << 20, "{stored} bytes are read in less than three parts");
+        let again: Vec<u64> = (0..ROWS).step_by(3).chain(ROWS..ROWS + 100).collect();
+        let known = again.len() as u64 - 100;
+        assert_eq!(land(&lab, &sql, noisy(again)).await, (100, known));
+    }
+}

@@ -28,7 +28,7 @@ pub(crate) async fn execute(arguments: &RedriveArguments, folder: Option<&Path>,
         Some(table) => {
             let lake = Lake::open(pipeline.clone(), &folder)?;
             let messages_wait = messages_wait(&Look::new((pipeline, folder))?, &table).await?;
-            quarantine((arguments, messages_wait), &lake, &table, output).await
+            Box::pin(quarantine((arguments, messages_wait), &lake, &table, output)).await
         }
         None => dead_letters(arguments, &Look::new((pipeline, folder))?, output).await,
     }

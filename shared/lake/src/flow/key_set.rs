@@ -64,7 +64,6 @@ impl KeySet {
         self.ends.len()
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "the upper half is taken")]
     fn tag(&self, key: &[u8]) -> u32 {
         (self.hashes.hash_one(key) >> u32::BITS) as u32
     }

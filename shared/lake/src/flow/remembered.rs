@@ -1,7 +1,7 @@
 //! Which keys of a batch a deduplicated table remembers.
 //!
 //! The batch's keys are held in memory, and the key columns of the table are streamed past them, the newest files first: memory
-//! is that of the batch's own keys and of the row groups in work, whatever the table's size. Statistics rule out files and row groups
+//! is that of the batch's own keys and of the parts of row groups in work, whatever the table's size. Statistics rule out files and row groups
 //! between whose bounds none of the batch's keys lies, and Bloom filters those without any, unless the batch has many. Under a watermark, a row that is
 //! older than it is forgotten, whatever file it is in, and files with none but such rows aren't read.
 
