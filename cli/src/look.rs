@@ -16,7 +16,7 @@ use headwater_lake::table::{CommitEntry, DataFile, Table};
 use headwater_runtime::local::Binding;
 use headwater_runtime::spool::{Depth, Spool, SpoolOptions};
 use headwater_runtime::sqs;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
 use crate::failure::Result;
 use crate::hubs;
@@ -33,8 +33,8 @@ pub(crate) struct Look {
     pub(crate) pipeline: Pipeline,
     folder: PathBuf,
     storage: Option<Storage>,
-    /// The tables that were looked at.
-    tables: Mutex<BTreeMap<DatasetName, Option<Table>>>,
+    /// The tables that were looked at, each opened once.
+    tables: Mutex<BTreeMap<DatasetName, Arc<OnceCell<Option<Table>>>>>,
 }
 
 /// The state of a dataset's table.
@@ -65,15 +65,12 @@ impl Look {
 
     /// The table of a dataset or side table, if it exists, as it is when it is first looked at.
     pub(crate) async fn table(&self, name: &DatasetName) -> Result<Option<Table>> {
-        if let Some(table) = self.tables.lock().await.get(name) {
-            return Ok(table.clone());
-        }
-        let table = match (&self.storage, self.pipeline.table_path(name)) {
-            (Some(storage), Some(path)) => Table::open(storage, &path).await?,
-            (None, _) | (_, None) => None,
+        let seen = Arc::clone(self.tables.lock().await.entry(name.clone()).or_default());
+        let open = async || match (&self.storage, self.pipeline.table_path(name)) {
+            (Some(storage), Some(path)) => Table::open(storage, &path).await,
+            (None, _) | (_, None) => Ok(None),
         };
-        self.tables.lock().await.insert(name.clone(), table.clone());
-        Ok(table)
+        Ok(seen.get_or_try_init(open).await?.clone())
     }
 
     /// The state of a table, if it exists.

@@ -1,7 +1,8 @@
 //! `headwater status`: each dataset and source as it is now.
 
 use chrono::{DateTime, Utc};
-use headwater_core::model::DatasetKind;
+use futures::{StreamExt, TryStreamExt};
+use headwater_core::model::{Dataset, DatasetKind};
 use headwater_core::report::{ChangeCounts, Slice};
 use headwater_runtime::spool::Depth;
 use serde_json::{Value, json};
@@ -11,6 +12,9 @@ use crate::failure::{Exit, Result};
 use crate::look::{Look, TableState};
 use crate::output::Output;
 use crate::render::{self, Rows, listing::Listing};
+
+/// Datasets that are looked at together.
+const AT_ONCE: usize = 8;
 
 /// One line of the table of datasets.
 struct Line {
@@ -42,21 +46,22 @@ pub(crate) async fn execute(look: &Look, now: DateTime<Utc>, output: &Output) ->
 }
 
 async fn lines(look: &Look) -> Result<Vec<Line>> {
-    let mut lines = Vec::new();
-    for dataset in look.pipeline.datasets.iter().filter(|dataset| dataset.kind.has_table()) {
-        let rows = |state: Option<TableState>| state.and_then(|state| state.rows);
-        lines.push(Line {
-            dataset: dataset.name.to_string(),
-            layer: dataset.layer.map(headwater_core::name::Layer::folder),
-            kind: dataset.kind,
-            state: look.state(&dataset.name).await?,
-            lag: look.lag(dataset).await?,
-            quarantined: rows(look.state(&dataset.name.quarantine()).await?),
-            late: rows(look.state(&dataset.name.late()).await?),
-            changes: look.changes(&dataset.name).await?,
-        });
-    }
-    Ok(lines)
+    let datasets = look.pipeline.datasets.iter().filter(|dataset| dataset.kind.has_table());
+    futures::stream::iter(datasets).map(|dataset| line(look, dataset)).buffered(AT_ONCE).try_collect().await
+}
+
+async fn line(look: &Look, dataset: &Dataset) -> Result<Line> {
+    let rows = |state: Option<TableState>| state.and_then(|state| state.rows);
+    Ok(Line {
+        dataset: dataset.name.to_string(),
+        layer: dataset.layer.map(headwater_core::name::Layer::folder),
+        kind: dataset.kind,
+        state: look.state(&dataset.name).await?,
+        lag: look.lag(dataset).await?,
+        quarantined: rows(look.state(&dataset.name.quarantine()).await?),
+        late: rows(look.state(&dataset.name.late()).await?),
+        changes: look.changes(&dataset.name).await?,
+    })
 }
 
 /// What waits at each source. A queue that can't be asked is told of, and doesn't keep the rest from being shown.
