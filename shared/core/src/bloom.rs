@@ -12,17 +12,20 @@ const WORD: (f64, i32) = (32.0, 8);
 /// A block that should hold so many values is full: all that is looked for seems to be in it.
 const FULL: f64 = 400.0;
 
+/// How often a filter errs at most, as a rule: writers make none that rules out less.
+const USUAL: f64 = 0.01;
+
 /// A row group's Bloom filter of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Filter {
     /// Its size.
     pub bytes: u64,
-    /// Distinct values in it.
+    /// Values in it, of which some may be the same.
     pub values: u64,
 }
 
 impl Filter {
-    /// Which part of the values that aren't in it is taken for ones that are, between 0 and 1.
+    /// Which part of the values that aren't in it is taken for ones that are, between 0 and 1, if those that are in it differ.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
     pub fn false_positives(self) -> f64 {
@@ -44,11 +47,12 @@ impl Filter {
     }
 
     /// Whether to look for so many values in it before other bytes are read, which it spares if none of them seems to be there: whether fewer bytes
-    /// are read so on average, where none of them is.
+    /// are read so on average, where none of them is. One that is too small for its values was made for fewer, which come more than once.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
     pub fn is_worth_reading(self, sought: usize, spares: u64) -> bool {
-        let spared = (1.0 - self.false_positives()).powf(sought as f64) * spares as f64;
+        let none_seems_there = (1.0 - self.false_positives().min(USUAL)).powf(sought as f64);
+        let spared = none_seems_there * spares as f64;
         spared > self.bytes as f64
     }
 }
@@ -73,7 +77,6 @@ mod tests {
             [Filter { bytes: 0, values: 1 }, Filter { bytes: 64, values: GROUP }, Filter { bytes: 1, values: u64::MAX }]
         {
             assert!((filter.false_positives() - 1.0).abs() < f64::EPSILON, "{filter:?}");
-            assert!(!filter.is_worth_reading(1, u64::MAX), "{filter:?}");
         }
         let nearly = Filter { bytes: 32, values: 399 }.false_positives();
         assert!((0.999..=1.0).contains(&nearly), "{nearly}");
@@ -86,5 +89,8 @@ mod tests {
         assert!(!filter.is_worth_reading(100_000, 16 * GROUP));
         assert!(!filter.is_worth_reading(1, 3 * GROUP));
         assert!(filter.is_worth_reading(0, 5 * GROUP));
+        let of_repeated = Filter { bytes: GROUP / 4, values: GROUP };
+        assert!(of_repeated.is_worth_reading(64, GROUP));
+        assert!(!of_repeated.is_worth_reading(200, GROUP));
     }
 }

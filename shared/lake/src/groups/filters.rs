@@ -70,7 +70,7 @@ impl Probes {
     }
 }
 
-/// How many values a column has in a group: of a key, they are all distinct.
+/// How many values a column has in a group: of a key by which rows are unique, all of them differ.
 fn rows(column: &ColumnChunkMetaData) -> u64 {
     u64::try_from(column.num_values()).unwrap_or_default()
 }
