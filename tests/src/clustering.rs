@@ -70,7 +70,7 @@ async fn add(storage: &Storage, rows: &RecordBatch) {
 /// The share of files that statistics leave, on average, for one value.
 fn share_of_files(files: &[DataFile], column: &str, values: &[serde_json::Value]) -> f64 {
     let key = |value: &serde_json::Value| (value.as_i64(), value.as_str().map(str::to_owned));
-    let bounds = |file: &DataFile| (key(&file.min(column).unwrap()), key(&file.max(column).unwrap()));
+    let bounds = |file: &DataFile| (key(&file.min(&[column]).unwrap()), key(&file.max(&[column]).unwrap()));
     let holds = |file: &&DataFile, value| {
         let (min, max) = bounds(file);
         min <= value && value <= max

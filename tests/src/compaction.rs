@@ -192,8 +192,8 @@ pub(crate) async fn check_statistics(table: &Table) {
         assert_eq!(file.num_records(), Some(batches.iter().map(|batch| batch.num_rows() as u64).sum()));
         let columns = || batches.iter().map(|batch| arrow::array::AsArray::as_primitive::<Int64Type>(batch.column(0)));
         let number = |value: Option<serde_json::Value>| value.and_then(|value| value.as_i64());
-        assert_eq!(number(file.min("n")), columns().filter_map(min).min());
-        assert_eq!(number(file.max("n")), columns().filter_map(max).max());
+        assert_eq!(number(file.min(&["n"])), columns().filter_map(min).min());
+        assert_eq!(number(file.max(&["n"])), columns().filter_map(max).max());
     }
 }
 

@@ -171,7 +171,7 @@ async fn row_groups_without_a_changed_key_are_copied_without_being_decoded() {
     lab.arrive("0.json", rows(0..12_000, 1, "I"));
     let first = lake(&lab, &sql, SMALL_FILES);
     update(&first).await;
-    let file = files(&first, "t").await.into_iter().find(|file| file.min("id") == Some(0.into())).unwrap();
+    let file = files(&first, "t").await.into_iter().find(|file| file.min(&["id"]) == Some(0.into())).unwrap();
     let body = lab.store.get(file.location()).await.unwrap().bytes().await.unwrap();
     // Nothing can be decoded of the part that these bytes are put into, which is in a row group in the middle.
     let (from, noise) = (body.len() / 2, [0xa5_u8; 400]);
@@ -182,7 +182,7 @@ async fn row_groups_without_a_changed_key_are_copied_without_being_decoded() {
     let lake = lake(&lab, &sql, SMALL_FILES);
     let report = merged(&lake).await;
     assert_eq!(report.files_removed, 1);
-    let file = files(&lake, "t").await.into_iter().find(|file| file.min("id") == Some(0.into())).unwrap();
+    let file = files(&lake, "t").await.into_iter().find(|file| file.min(&["id"]) == Some(0.into())).unwrap();
     let body = lab.store.get(file.location()).await.unwrap().bytes().await.unwrap();
     assert!(body.windows(noise.len()).any(|part| part == noise));
     let counted: u64 = files(&lake, "t").await.iter().filter_map(DataFile::num_records).sum();
@@ -282,7 +282,7 @@ async fn rows_that_a_deletion_vector_took_stay_away() {
     lab.arrive("0.json", rows(0..8_000, 1, "I"));
     let first = lake(&lab, &sql, SMALL_FILES);
     update(&first).await;
-    let file = files(&first, "t").await.into_iter().find(|file| file.min("id") == Some(0.into())).unwrap();
+    let file = files(&first, "t").await.into_iter().find(|file| file.min(&["id"]) == Some(0.into())).unwrap();
     delete_rows(&lab, &first, "t", &file, &[3, 4, 7, 11, 18, 29]).await;
 
     lab.arrive("1.json", rows([0, 2_000], 2, "U"));

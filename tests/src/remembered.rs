@@ -48,7 +48,8 @@ async fn a_file_between_whose_bounds_no_key_lies_is_not_read() {
     for numbers in [0..MANY, 1_000..1_000 + MANY, 2_000..2_000 + MANY] {
         land(&lab, UNIQUE, messages(numbers, 1)).await;
     }
-    let between = files(&lab, UNIQUE).await.into_iter().find(|file| file.min("id") == Some("00001000".into())).unwrap();
+    let between =
+        files(&lab, UNIQUE).await.into_iter().find(|file| file.min(&["id"]) == Some("00001000".into())).unwrap();
     spoil(&lab, between.location()).await;
     let late = (MANY / 2..MANY).chain(3_000..3_000 + MANY);
     assert_eq!(land(&lab, UNIQUE, messages(late, 1)).await, (MANY, MANY / 2));
@@ -89,6 +90,21 @@ async fn a_key_whose_row_was_deleted_may_come_again() {
     delete_rows(&lab, &lab.lake(UNIQUE), "seen", &file, &[3, 4]).await;
     assert_eq!(rows(&lab.lake(UNIQUE), &DatasetName::new("seen")).await.len() as u64, MANY - 2);
     assert_eq!(land(&lab, UNIQUE, messages(0..MANY, 1)).await, (2, MANY - 2));
+}
+
+#[tokio::test]
+async fn a_column_with_a_dot_in_its_name_has_bounds_of_its_own() {
+    let lab = Lab::new();
+    let sql = "CREATE STREAMING TABLE seen TBLPROPERTIES ('headwater.dedup.keys' = 'a.b')
+        AS SELECT a, id AS `a.b` FROM STREAM read_events('events', format => 'json', schema => 'id STRING, a STRUCT<b: STRING>');";
+    let dotted = || -> Vec<Message> {
+        let body = |number| format!(r#"{{"id": "{number:08}", "a": {{"b": "z"}}}}"#);
+        (0..MANY).map(|number| message(&Uuid::new_v4().to_string(), body(number), 1)).collect()
+    };
+    assert_eq!(land(&lab, sql, dotted()).await, (MANY, 0));
+    let file = files(&lab, sql).await.pop().unwrap();
+    assert_eq!((file.min(&["a.b"]), file.min(&["a", "b"])), (Some("00000000".into()), Some("z".into())));
+    assert_eq!(land(&lab, sql, dotted()).await, (0, MANY));
 }
 
 /// A text that no compressor makes much shorter, the same for the same number.

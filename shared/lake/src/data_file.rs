@@ -78,21 +78,21 @@ impl DataFile {
         in_totals(&self.add)
     }
 
-    /// A lower bound of a column, by its dotted path, if statistics tell.
+    /// A lower bound of a column, by its path through structs, if statistics tell.
     #[must_use]
-    pub fn min(&self, column: &str) -> Option<Value> {
-        self.bound("minValues", column)
+    pub fn min(&self, path: &[&str]) -> Option<Value> {
+        self.bound("minValues", path)
     }
 
-    /// An upper bound of a column, by its dotted path, if statistics tell.
+    /// An upper bound of a column, by its path through structs, if statistics tell.
     #[must_use]
-    pub fn max(&self, column: &str) -> Option<Value> {
-        self.bound("maxValues", column)
+    pub fn max(&self, path: &[&str]) -> Option<Value> {
+        self.bound("maxValues", path)
     }
 
-    /// Whether a column may hold NULL, as far as statistics tell.
+    /// Whether a column of the table may hold NULL, as far as statistics tell.
     pub(crate) fn may_hold_null(&self, column: &str) -> bool {
-        self.bound("nullCount", column).and_then(|count| count.as_u64()) != Some(0)
+        self.bound("nullCount", &[column]).and_then(|count| count.as_u64()) != Some(0)
     }
 
     /// Partition values in a fixed order, for grouping.
@@ -122,9 +122,9 @@ impl DataFile {
         }
     }
 
-    fn bound(&self, which: &str, column: &str) -> Option<Value> {
+    fn bound(&self, which: &str, path: &[&str]) -> Option<Value> {
         let bounds = self.statistics()?.get(which)?;
-        column.split('.').try_fold(bounds, |value, part| value.get(part)).cloned()
+        path.iter().try_fold(bounds, |value, part| value.get(part)).cloned()
     }
 
     fn statistics(&self) -> Option<&Value> {

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
+use headwater_core::provenance::METADATA;
 use headwater_core::trigger::Message;
 use object_store::ObjectStoreExt;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -166,21 +167,22 @@ pub(crate) async fn suspects(table: &Table, messages: &[Message], received_at: D
 /// Whether a file's range of enqueued times, where it is known, covers a time. Statistics keep
 /// milliseconds, so the range is widened by one on each side.
 fn may_hold(file: &DataFile, enqueued_at: DateTime<Utc>) -> bool {
-    let column = "_metadata.enqueued_time";
+    let column = [METADATA, "enqueued_time"];
     let tick = chrono::Duration::milliseconds(1);
     let bound = |value: Option<serde_json::Value>| {
         value.and_then(|value| DateTime::parse_from_rfc3339(value.as_str()?).ok()).map(|at| at.with_timezone(&Utc))
     };
-    let after_lowest = bound(file.min(column)).is_none_or(|lowest| lowest - tick <= enqueued_at);
-    after_lowest && bound(file.max(column)).is_none_or(|highest| enqueued_at <= highest + tick)
+    let after_lowest = bound(file.min(&column)).is_none_or(|lowest| lowest - tick <= enqueued_at);
+    after_lowest && bound(file.max(&column)).is_none_or(|highest| enqueued_at <= highest + tick)
 }
 
 /// Whether statistics show that a file holds nothing between two ids. A maximum may be cut short,
 /// so only what it is a prefix of is inside it.
 fn outside(file: &DataFile, column: LedgerColumn, lowest: &str, highest: &str) -> bool {
     let text = |value: Option<serde_json::Value>| value.and_then(|value| value.as_str().map(str::to_owned));
-    let above = text(file.min(column.path())).is_some_and(|min| min.as_str() > highest);
-    let below = text(file.max(column.path())).is_some_and(|max| max.as_str() < lowest && !lowest.starts_with(&max));
+    let column: Vec<&str> = column.path().split('.').collect();
+    let above = text(file.min(&column)).is_some_and(|min| min.as_str() > highest);
+    let below = text(file.max(&column)).is_some_and(|max| max.as_str() < lowest && !lowest.starts_with(&max));
     above || below
 }
 

@@ -67,7 +67,7 @@ impl Horizon {
 
     /// Whether statistics let a file hold rows that aren't older.
     pub(super) fn may_be_in(&self, file: &DataFile) -> bool {
-        file.may_hold_null(&self.column) || self.may_be_up_to(file.max(&self.column))
+        file.may_hold_null(&self.column) || self.may_be_up_to(file.max(&[&self.column]))
     }
 
     /// Whether statistics let a row group hold rows that aren't older.

@@ -147,7 +147,7 @@ impl Spread {
     pub(super) fn may_be_in(&self, file: &DataFile) -> bool {
         self.may_be_within(|name| match file.add.partition_values.get(name) {
             Some(value) => value.as_ref().map(|value| (value.as_str().into(), value.as_str().into())),
-            None => Some((file.min(name)?, file.max(name)?)),
+            None => Some((file.min(&[name])?, file.max(&[name])?)),
         })
     }
 

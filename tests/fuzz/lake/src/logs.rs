@@ -66,7 +66,8 @@ async fn read(scene: &Scene, entry: Vec<u8>) {
     }
     let Some(table) = told(lake.table(&DatasetName::new("t")).await).map(Option::unwrap) else { return };
     for file in told(table.files().await).unwrap_or_default() {
-        let _ = (file.num_records(), file.min("n"), file.max("s"), file.modified(), file.size(), file.partition());
+        let _ =
+            (file.num_records(), file.min(&["n"]), file.max(&["s"]), file.modified(), file.size(), file.partition());
     }
     told(table.history(10).await);
     told(table.totals().await);
