@@ -1,12 +1,16 @@
 //! Quarantined rows go back through their flow: each once, whatever dies and however often.
 
+use std::sync::Arc;
+
 use headwater_core::name::DatasetName;
 use headwater_core::trigger::Message;
 use headwater_lake::flow::{Redrive, Redriven};
 use headwater_lake::lake::Lake;
+use headwater_lake::table::DataFile;
 use headwater_testkit::fault_store::{Fault, FaultStore};
 
-use crate::lakes::{Lab, contents, deliver, message, until_death, update, values, well};
+use crate::filters::data_files;
+use crate::lakes::{Lab, contents, deliver, lake_of, message, pipeline, until_death, update, values, well};
 
 const STRICT: &str = "CREATE STREAMING TABLE t (CONSTRAINT short EXPECT (length(id) < 2) ON VIOLATION DROP ROW)
   AS SELECT id, CAST(n AS STRING) AS n FROM STREAM read_events('events', format => 'json', schema => 'id STRING, n INT');";
@@ -67,6 +71,40 @@ fn unmarked(row: String) -> String {
         .map(|part| if part.starts_with("_returned=") { "_returned" } else { part })
         .collect::<Vec<_>>()
         .join(" | ")
+}
+
+#[tokio::test]
+async fn small_files_of_a_quarantine_are_looked_at_together_and_become_one() {
+    let lab = Lab::new();
+    for message in messages() {
+        well(deliver(&lab.lake(STRICT), vec![message]).await);
+    }
+    assert_eq!(data_files(&lab, "bronze/t__quarantine").await.len(), 4);
+    let done = redrive(&lab.lake(MENDED), &Redrive::default()).await;
+    assert_eq!((done.returned, done.staying.values().sum()), (2, 2));
+    let table = lab.lake(MENDED).table(&DatasetName::new("t").quarantine()).await.unwrap().unwrap();
+    let files = table.files().await.unwrap();
+    assert_eq!(files.iter().map(DataFile::num_records).collect::<Vec<_>>(), [Some(4)]);
+    assert_eq!(ids(&lab.lake(MENDED)).await, ["a", "bb", "c"]);
+    assert_eq!(redrive(&lab.lake(MENDED), &Redrive::default()).await.returned, 0);
+}
+
+#[tokio::test]
+async fn what_marks_tell_of_a_file_is_asked_once_for_all_of_its_rows() {
+    const LINES: u64 = 400;
+    let sql = "CREATE STREAMING TABLE t (CONSTRAINT few EXPECT (n < 2) ON VIOLATION DROP ROW)
+      AS SELECT n FROM STREAM read_files('in', format => 'json', schema => 'n INT');";
+    let lab = Lab::new();
+    lab.arrive("0.json", (0..LINES).map(|n| format!("{{\"n\": {n}}}")).collect::<Vec<_>>().join("\n"));
+    let mut pipeline = pipeline(sql);
+    pipeline.settings.max_batch_bytes = 1_000;
+    update(&lake_of(&pipeline, lab.folder.path(), Arc::new(lab.store.clone()))).await;
+    let (lake, faults) = lab.faulty_lake(&sql.replace("n < 2", "n < 300"));
+    let before = faults.counts().total();
+    let done = redrive(&lake, &Redrive::default()).await;
+    assert_eq!((done.returned, done.staying.get("few")), (298, Some(&100)));
+    let asked = faults.counts().total() - before;
+    assert!(asked < LINES / 2, "storage was asked {asked} times for {LINES} rows");
 }
 
 #[tokio::test]

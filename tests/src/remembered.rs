@@ -120,12 +120,12 @@ fn noise(number: u64, length: usize) -> String {
 
 #[tokio::test]
 async fn keys_are_found_in_every_part_of_a_row_group_that_is_read_in_parts() {
-    const ROWS: u64 = 2_000;
+    const ROWS: u64 = 8_000;
     for keys in ["id", "id, n"] {
         let lab = Lab::new();
         let sql = UNIQUE.replace("'id'", &format!("'{keys}'"));
         let noisy = |numbers: Vec<u64>| -> Vec<Message> {
-            let body = |number| format!(r#"{{"id": "{}", "n": {}}}"#, noise(number, 8_000), number % 10);
+            let body = |number| format!(r#"{{"id": "{}", "n": {}}}"#, noise(number, 2_000), number % 10);
             numbers.into_iter().map(|number| message(&Uuid::new_v4().to_string(), body(number), 1)).collect()
         };
         land(&lab, &sql, noisy((0..ROWS).collect())).await;

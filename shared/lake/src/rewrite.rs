@@ -26,7 +26,8 @@ impl Lake {
         (layout, left): (&Layout, Option<Duration>),
     ) -> Result<Option<Written>> {
         let (schema, partitions) = (table.schema(), table.partitioned_by());
-        let files = Files { partitioned_by: &partitions, target_size: layout.file_size, keys: &layout.keys };
+        let files =
+            Files { partitioned_by: &partitions, target_size: layout.file_size, keys: &layout.keys, values: None };
         let written = if layout.clustered_by.is_empty() {
             let format = Arc::new(Format::uncut(&schema, files, layout.is_changed)?);
             let writer = GroupWriter::new(self.storage(), table.path(), Arc::clone(&format));

@@ -45,6 +45,8 @@ pub struct Files<'a> {
     pub target_size: u64,
     /// Columns by whose values rows are looked for: their row groups get Bloom filters.
     pub keys: &'a [String],
+    /// How many values each of these has at most, where that is known: filters are made for so many.
+    pub values: Option<u64>,
 }
 
 /// Writes rows to new data files of a table, one open file a partition.
@@ -103,7 +105,12 @@ impl Writer {
         partitioned_by: &[String],
         target_file_size: u64,
     ) -> Result<Self> {
-        Self::with_files(storage, table, schema, Files { partitioned_by, target_size: target_file_size, keys: &[] })
+        Self::with_files(
+            storage,
+            table,
+            schema,
+            Files { partitioned_by, target_size: target_file_size, keys: &[], values: None },
+        )
     }
 
     /// A writer of rows of this schema. Every leaf column gets statistics, nested ones too, so that
@@ -186,13 +193,17 @@ fn with_filters(properties: WriterPropertiesBuilder, schema: &SchemaRef, files: 
         let field = schema.field_with_name(name);
         field.is_ok_and(|field| !field.data_type().is_nested() && !field.data_type().is_floating())
     };
+    let most = (!files.partitioned_by.is_empty()).then_some(VALUES_IN_PARTITIONS);
+    let values = files.values.into_iter().chain(most).min();
     files.keys.iter().filter(is_filtered).fold(properties, |properties, name| {
         let column = || ColumnPath::from(vec![name.clone()]);
         let properties = properties.set_column_bloom_filter_fpp(column(), FALSE_POSITIVES);
-        if files.partitioned_by.is_empty() {
-            return properties;
+        match values {
+            Some(values) => {
+                properties.set_column_bloom_filter_max_ndv(column(), values.clamp(1, ROW_GROUP_ROWS as u64))
+            }
+            None => properties,
         }
-        properties.set_column_bloom_filter_max_ndv(column(), VALUES_IN_PARTITIONS)
     })
 }
 

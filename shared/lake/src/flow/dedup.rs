@@ -85,20 +85,32 @@ impl Keys {
 pub(super) struct Seen {
     /// Those of the batch that the target has too, and those of the batch, as far as they were known before it was read.
     known: Marked,
+    /// The number of the known key that comes next, if they come as they did before.
+    next: usize,
     /// Others of the batch.
     others: KeySet,
+    /// How many of the batch are new, where they were known before it was read.
+    new: Option<usize>,
 }
 
 impl Seen {
     /// Keys of the batch, those marked that are in the target already.
     pub(super) fn of_target(known: Marked) -> Self {
-        Self { known, others: KeySet::default() }
+        Self { new: Some(known.unmarked()), known, next: 0, others: KeySet::default() }
+    }
+
+    /// How many keys the batch adds to the target, if that is known.
+    pub(super) fn new_keys(&self) -> Option<u64> {
+        self.new.and_then(|new| u64::try_from(new).ok())
     }
 
     /// Whether a key is new. It counts as seen from now on.
     pub(super) fn is_new(&mut self, key: &[u8]) -> bool {
-        match self.known.number(key) {
-            Some(number) => self.known.mark(number),
+        match self.known.number_expected(self.next, key) {
+            Some(number) => {
+                self.next = self.next.max(number + 1);
+                self.known.mark(number)
+            }
             None => self.others.insert(key),
         }
     }

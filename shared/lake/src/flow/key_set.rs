@@ -55,6 +55,12 @@ impl KeySet {
         self.numbers.find(spread(tag), is_same).map(|own| own.number)
     }
 
+    /// The same, which is found at once if it is `expected`.
+    pub(super) fn number_expected(&self, expected: usize, key: &[u8]) -> Option<usize> {
+        let is_expected = expected < self.len() && key_of(&self.keys, &self.ends, expected) == key;
+        if is_expected { Some(expected) } else { self.number(key) }
+    }
+
     /// All keys, in the order of their numbers.
     pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
         (0..self.len()).map(|number| key_of(&self.keys, &self.ends, number))
@@ -62,6 +68,11 @@ impl KeySet {
 
     pub(super) fn len(&self) -> usize {
         self.ends.len()
+    }
+
+    /// Bytes of all keys together.
+    pub(super) fn size(&self) -> usize {
+        self.keys.len()
     }
 
     fn tag(&self, key: &[u8]) -> u32 {
@@ -82,17 +93,22 @@ impl Marked {
         is_new
     }
 
-    pub(super) fn number(&self, key: &[u8]) -> Option<usize> {
-        self.keys.number(key)
+    pub(super) fn number_expected(&self, expected: usize, key: &[u8]) -> Option<usize> {
+        self.keys.number_expected(expected, key)
     }
 
     /// Whether a key is among the marked ones.
     pub(super) fn contains(&self, key: &[u8]) -> bool {
-        self.number(key).is_some_and(|number| self.marks[number])
+        self.keys.number(key).is_some_and(|number| self.marks[number])
+    }
+
+    /// How many aren't marked.
+    pub(super) const fn unmarked(&self) -> usize {
+        self.marks.len() - self.count
     }
 
     pub(super) const fn are_all(&self) -> bool {
-        self.count == self.marks.len()
+        self.unmarked() == 0
     }
 }
 
@@ -134,6 +150,10 @@ mod tests {
         let numbers = in_order.iter().map(|key| set.number(key.as_bytes()));
         assert!(numbers.eq((0..exact.len()).map(Some)));
         assert_eq!(set.number(b"5000"), None);
+        let last = in_order.len() - 1;
+        let expecting = |expected| set.number_expected(expected, in_order[last].as_bytes());
+        assert!([0, last, last + 1].map(expecting).iter().all(|found| *found == Some(last)));
+        assert_eq!(set.number_expected(last, b"5000"), None);
     }
 
     #[test]
@@ -146,7 +166,7 @@ mod tests {
         let mut marked = Marked::none_of(Arc::new(set));
         assert_eq!((marked.mark(2), marked.mark(2), marked.mark(1)), (true, false, true));
         let of = |marked: &Marked| ["a", "", "b", "c"].map(|key| marked.contains(key.as_bytes()));
-        assert_eq!((of(&marked), marked.are_all()), ([false, true, true, false], false));
+        assert_eq!((of(&marked), marked.unmarked(), marked.are_all()), ([false, true, true, false], 1, false));
         marked.mark(0);
         assert!(marked.are_all());
     }

@@ -79,7 +79,7 @@ pub(super) struct TablePlan {
 impl TablePlan {
     /// How its files are written, if they are to be about so large.
     pub(super) fn files(&self, target_size: u64) -> Files<'_> {
-        Files { partitioned_by: &self.partitioned_by, target_size, keys: &self.keys }
+        Files { partitioned_by: &self.partitioned_by, target_size, keys: &self.keys, values: None }
     }
 }
 
@@ -284,7 +284,8 @@ async fn write(writer: &mut Option<Writer>, plan: &Plan, table: &TablePlan, rows
     }
     if writer.is_none() {
         let schema = Arc::clone(&table.schema);
-        *writer = Some(Writer::with_files(&plan.storage, &table.path, schema, table.files(plan.target_file_size))?);
+        let files = Files { values: plan.seen.lock().await.new_keys(), ..table.files(plan.target_file_size) };
+        *writer = Some(Writer::with_files(&plan.storage, &table.path, schema, files)?);
     }
     let rows = if rows.schema() == table.schema { rows.clone() } else { align(rows, &table.schema)? };
     match writer {

@@ -18,6 +18,9 @@ use crate::table::DataFile;
 /// So many values are looked for in Bloom filters at most: of more, one of any group is taken for another.
 const SOME: usize = 1 << 15;
 
+/// Bytes of texts that are kept to be looked for in Bloom filters.
+const SOME_BYTES: usize = 4 << 20;
+
 /// The values of each key column among some keys, which are gathered.
 #[derive(Debug)]
 pub(super) struct Gathered {
@@ -29,7 +32,7 @@ pub(super) struct Gathered {
 enum Values {
     Numbers(Vec<i64>),
     /// All texts, those that are looked for in filters unless they are more, and the lowest and highest.
-    Texts(Texts, KeySet, Option<[String; 2]>),
+    Texts(Texts, Option<KeySet>, Option<[String; 2]>),
     /// Statistics of the type don't bound its values, or not in a way that can be compared here.
     Any,
 }
@@ -44,7 +47,7 @@ pub(super) struct Spread {
 #[derive(Debug)]
 enum Sorted {
     Numbers(Vec<i64>),
-    Texts(SortedTexts, KeySet, Option<[String; 2]>),
+    Texts(SortedTexts, Option<KeySet>, Option<[String; 2]>),
     Any,
 }
 
@@ -77,7 +80,7 @@ impl Values {
     fn of(data_type: &DataType) -> Self {
         match data_type {
             DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => Self::Numbers(Vec::new()),
-            DataType::Utf8 | DataType::Date32 => Self::Texts(Texts::default(), KeySet::default(), None),
+            DataType::Utf8 | DataType::Date32 => Self::Texts(Texts::default(), Some(KeySet::default()), None),
             _ => Self::Any,
         }
     }
@@ -104,9 +107,10 @@ impl Values {
                         Some(_) => {}
                         None => *ends = Some([text.to_owned(), text.to_owned()]),
                     }
-                    if some.len() <= SOME {
-                        some.insert(text.as_bytes());
+                    if let Some(texts) = some {
+                        texts.insert(text.as_bytes());
                     }
+                    some.take_if(|texts| texts.len() > SOME || texts.size() > SOME_BYTES);
                 }
             }
             Self::Any => {}
@@ -171,7 +175,7 @@ impl Sorted {
     fn probes(&self) -> Option<Probes> {
         match self {
             Self::Numbers(numbers) if (1..=SOME).contains(&numbers.len()) => Some(Probes::Numbers(numbers.clone())),
-            Self::Texts(_, some, _) if (1..=SOME).contains(&some.len()) => {
+            Self::Texts(_, Some(some), _) if some.len() > 0 => {
                 Some(Probes::Texts(some.iter().map(|text| str::from_utf8(text).ok()).collect()))
             }
             Self::Numbers(_) | Self::Texts(..) | Self::Any => None,
@@ -210,6 +214,8 @@ fn whole(value: &Value) -> Option<i64> {
 mod tests {
     use std::sync::Arc;
 
+    use arrow::array::StringArray;
+
     use super::*;
 
     /// Days since 1970 of the first day of years.
@@ -218,6 +224,28 @@ mod tests {
         let values: ArrayRef = Arc::new(Date32Array::from(days.to_vec()));
         gathered.add(&[values], 0..days.len()).unwrap();
         gathered.sorted().may_be_within(|_| Some((min.into(), max.into())))
+    }
+
+    /// How many texts of this length are looked for in filters, of so many that are gathered.
+    fn probed(count: usize, length: usize) -> Option<usize> {
+        let mut gathered = Gathered::new([&Field::new("text", DataType::Utf8, true)].into_iter());
+        let texts: ArrayRef =
+            Arc::new(StringArray::from_iter_values((0..count).map(|at| format!("{at:08}").repeat(length / 8))));
+        gathered.add(&[texts], 0..count).unwrap();
+        let probes = gathered.sorted().probes();
+        probes.first().map(|(_, probes)| match probes {
+            Probes::Texts(texts) => texts.len(),
+            Probes::Numbers(numbers) => numbers.len(),
+        })
+    }
+
+    #[test]
+    fn as_many_texts_are_kept_as_filters_are_good_for() {
+        assert_eq!(probed(0, 8), None);
+        assert_eq!(probed(SOME, 8), Some(SOME));
+        assert_eq!(probed(SOME + 1, 8), None);
+        assert_eq!(probed(4, 1 << 20), Some(4));
+        assert_eq!(probed(5, 1 << 20), None);
     }
 
     #[test]

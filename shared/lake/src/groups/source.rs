@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{Stream, iter};
 use futures::{FutureExt, StreamExt};
-use headwater_core::runs::runs;
+use headwater_core::runs::{cut, runs};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ProjectionMask;
@@ -205,16 +205,16 @@ impl Source {
         Ok(Run { bytes, columns })
     }
 
-    /// Rows of a group, in order, of which some columns are small enough to be read together. They are all of them where the file doesn't tell where
-    /// its pages are.
+    /// Rows of a group, in order, of which some columns are small enough to be read together. They begin where a page of the first of these columns
+    /// does, so that few pages are read twice; they are all of them where the file doesn't tell where its pages are.
     pub(crate) fn parts(&self, group: usize, names: &[&str]) -> Vec<Range<usize>> {
         let rows = usize::try_from(self.group(group).num_rows()).unwrap_or_default();
-        let parts = match self.pages(group) {
-            Some(_) => self.stored_size(group, names).div_ceil(PART_BYTES),
-            None => 1,
-        };
-        let of_part = rows.div_ceil(usize::try_from(parts).unwrap_or(1).max(1)).max(1);
-        (0..rows).step_by(of_part).map(|start| start..rows.min(start + of_part)).collect()
+        let mask = self.mask(names);
+        let pages = self.pages(group).unwrap_or_default().iter().enumerate();
+        let first = pages.filter(|(leaf, _)| mask.leaf_included(*leaf)).map(|(_, pages)| pages.page_locations()).next();
+        let starts = first.into_iter().flatten().filter_map(|page| usize::try_from(page.first_row_index).ok());
+        let parts = usize::try_from(self.stored_size(group, names).div_ceil(PART_BYTES)).unwrap_or(1).max(1);
+        cut(rows, starts, rows.div_ceil(parts))
     }
 
     /// Reads those of some columns of a group that the file has, of some rows.

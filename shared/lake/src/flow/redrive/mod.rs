@@ -10,15 +10,17 @@
 mod records;
 mod rows;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::Schema;
 use chrono::{DateTime, Utc};
 use headwater_core::commit::{Expected, Fence};
 use headwater_core::model::FlowKind;
 use headwater_core::name::{DatasetName, FlowName};
 use headwater_core::report::{FlowReport, Rows};
+use headwater_core::runs::runs;
 use uuid::Uuid;
 
 use self::rows::{Passed, marked, returned_by, with_mark};
@@ -35,6 +37,9 @@ use crate::write::Writer;
 
 /// The column of a quarantine table with the id of the redrive that returned the row.
 pub const RETURNED: &str = "_returned";
+
+/// Bytes of files of a quarantine table, as stored, that are read together: the target is looked through once for all of them.
+const GROUP_BYTES: u64 = 8 << 20;
 
 /// Races that are lost before a redrive gives up.
 const TRIES: usize = 16;
@@ -112,8 +117,8 @@ impl FlowRun<'_> {
     async fn redrive(&self, wanted: &Redrive) -> Result<Option<Redriven>> {
         let pinned = self.pin_target().await?;
         let Some(quarantine) = &pinned.quarantine else { return Ok(Some(Redriven::default())) };
-        let files = self.quarantined(quarantine).await?;
-        let Some(returned) = self.settled_claims(&pinned, &files, wanted.dry_run).await? else { return Ok(None) };
+        let claims = self.claims(quarantine).await?;
+        let Some(returned) = self.settled_claims(&pinned, claims, wanted.dry_run).await? else { return Ok(None) };
         let mut draft = Draft {
             id: Uuid::new_v4().to_string(),
             main: None,
@@ -122,9 +127,12 @@ impl FlowRun<'_> {
             done: Redriven::default(),
         };
         let mut target = None;
-        let mut seen = KeySet::default();
-        for (file, rows) in files {
-            let open = self.open_rows(&pinned, &rows, &returned, wanted).await?;
+        let (mut seen, mut marks) = (KeySet::default(), HashMap::new());
+        let files = quarantine.files().await?;
+        for group in runs(files.iter().map(DataFile::size), GROUP_BYTES) {
+            let group = &files[group];
+            let rows = self.rows_of(quarantine, group).await?;
+            let open = self.open_rows((&pinned, &mut marks), &rows, &returned, wanted).await?;
             draft.done.stay(&open.staying);
             let passed = self.passed(&pinned, &rows, &open.rows, &mut seen).await?;
             draft.done.stay(&passed.staying);
@@ -135,7 +143,7 @@ impl FlowRun<'_> {
             draft.done.duplicate += passed.duplicate;
             draft.done.written += passed.rows.num_rows() as u64;
             if !wanted.dry_run {
-                self.write_passed(&mut draft, quarantine, (file, &rows), &passed).await?;
+                self.write_passed(&mut draft, quarantine, (group, &rows), &passed).await?;
             }
             target = Some(passed.target);
         }
@@ -145,32 +153,38 @@ impl FlowRun<'_> {
         }
     }
 
-    /// Each file of the quarantine table, and its rows.
-    async fn quarantined(&self, quarantine: &Table) -> Result<Vec<(DataFile, RecordBatch)>> {
-        let session = self.lake.engine().ordered_session();
+    /// The rows of files of the quarantine table.
+    async fn rows_of(&self, quarantine: &Table, files: &[DataFile]) -> Result<RecordBatch> {
         let schema = with_mark(&quarantine.schema());
-        let mut found = Vec::new();
-        for file in quarantine.files().await? {
-            let provider = quarantine.provider_of(std::slice::from_ref(&file)).await?;
-            let batches = session.read_table(provider).map_err(LakeError::query)?.collect().await;
-            let batches = batches.map_err(LakeError::query)?;
-            let aligned = batches.iter().map(|batch| align(batch, &schema)).collect::<Result<Vec<_>>>()?;
-            let rows = arrow::compute::concat_batches(&schema, &aligned).map_err(LakeError::arrow)?;
-            found.push((file, rows));
-        }
-        Ok(found)
+        let provider = quarantine.provider_of(files).await?;
+        let frame = self.lake.engine().ordered_session().read_table(provider).map_err(LakeError::query)?;
+        let batches = frame.collect().await.map_err(LakeError::query)?;
+        let aligned = batches.iter().map(|batch| align(batch, &schema)).collect::<Result<Vec<_>>>()?;
+        arrow::compute::concat_batches(&schema, &aligned).map_err(LakeError::arrow)
     }
 
-    /// The ids under which rows were returned. A claim that isn't settled is voided first; `None` when
+    /// The ids that rows of the quarantine table bear.
+    async fn claims(&self, quarantine: &Table) -> Result<BTreeSet<String>> {
+        if quarantine.schema().column_with_name(RETURNED).is_none() {
+            return Ok(BTreeSet::new());
+        }
+        let frame = self.lake.engine().session().read_table(quarantine.provider().await?);
+        let frame = frame.and_then(|frame| frame.select_columns(&[RETURNED])?.distinct()).map_err(LakeError::query)?;
+        let batches = frame.collect().await.map_err(LakeError::query)?;
+        let schema = with_mark(&Arc::new(Schema::empty()));
+        let aligned = batches.iter().map(|batch| align(batch, &schema)).collect::<Result<Vec<_>>>()?;
+        Ok(aligned.iter().flat_map(returned_by).flatten().collect())
+    }
+
+    /// The ids under which rows were returned, of these. A claim that isn't settled is voided first; `None` when
     /// one was, and the tables are to be pinned anew.
     async fn settled_claims(
         &self,
         pinned: &Pinned,
-        files: &[(DataFile, RecordBatch)],
+        claims: BTreeSet<String>,
         dry_run: bool,
     ) -> Result<Option<BTreeSet<String>>> {
         let mut returned = BTreeSet::new();
-        let claims: BTreeSet<String> = files.iter().flat_map(|(_, rows)| returned_by(rows)).flatten().collect();
         let Some(main) = &pinned.main else { return Ok(Some(returned)) };
         for id in claims {
             let app_id = self.redrive_app_id(&id);
@@ -195,7 +209,7 @@ impl FlowRun<'_> {
         &self,
         draft: &mut Draft,
         quarantine: &Table,
-        (file, rows): (DataFile, &RecordBatch),
+        (files, rows): (&[DataFile], &RecordBatch),
         passed: &Passed,
     ) -> Result<()> {
         let storage = self.lake.storage();
@@ -204,7 +218,7 @@ impl FlowRun<'_> {
             let plan = &passed.target;
             if draft.main.is_none() {
                 let schema = Arc::clone(&plan.schema);
-                draft.main = Some(Writer::new(storage, &plan.path, schema, &plan.partitioned_by, size)?);
+                draft.main = Some(Writer::with_files(storage, &plan.path, schema, plan.files(size))?);
             }
             if let Some(writer) = &mut draft.main {
                 writer.write(&align(&passed.rows, &plan.schema)?).await?;
@@ -216,7 +230,7 @@ impl FlowRun<'_> {
         if let Some(writer) = &mut draft.side {
             writer.write(&marked(rows, &passed.of, &draft.id)?).await?;
         }
-        draft.replaced.push(file);
+        draft.replaced.extend_from_slice(files);
         Ok(())
     }
 

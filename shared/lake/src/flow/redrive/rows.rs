@@ -1,6 +1,7 @@
 //! Which rows of a quarantine table pass now.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{
@@ -9,6 +10,7 @@ use arrow::array::{
 use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimestampMicrosecondType, UInt32Type};
 use headwater_core::model::{FlowKind, RelationSource, Violation};
+use headwater_core::name::FlowName;
 use headwater_core::provenance::METADATA;
 
 use super::{RETURNED, Redrive, texts_of};
@@ -17,6 +19,7 @@ use crate::error::{LakeError, Result};
 use crate::flow::FlowRun;
 use crate::flow::dedup::Keys;
 use crate::flow::key_set::{KeySet, Marked};
+use crate::flow::marks::FileMarks;
 use crate::flow::outlet::TablePlan;
 use crate::flow::remembered::Fresh;
 use crate::flow::rules::{Rule, Tally, judge};
@@ -27,6 +30,9 @@ use crate::ledger::{LedgerColumn, held, leaf};
 
 /// The position of the row that a candidate comes from; never stored.
 pub(super) const ROW: &str = "__row";
+
+/// What the target's `txn`s tell of files, by the flow that reads them.
+pub(super) type MarksOfFlows = HashMap<FlowName, FileMarks>;
 
 /// Rows that may be returned.
 pub(super) struct Open {
@@ -59,7 +65,7 @@ impl Landed {
     }
 }
 
-/// What passes of a file of the quarantine table.
+/// What passes of files of the quarantine table.
 pub(super) struct Passed {
     /// The positions of the rows that pass.
     pub(super) of: BTreeSet<u32>,
@@ -103,22 +109,22 @@ pub(super) fn marked(rows: &RecordBatch, of: &BTreeSet<u32>, id: &str) -> Result
 }
 
 impl FlowRun<'_> {
-    /// The rows that weren't returned, that are wanted, and whose batch has ended.
+    /// The rows that weren't returned, that are wanted, and whose batch has ended. Marks of files are read once for each flow.
     pub(super) async fn open_rows(
         &self,
-        pinned: &Pinned,
+        (pinned, marks): (&Pinned, &mut MarksOfFlows),
         rows: &RecordBatch,
         returned: &BTreeSet<String>,
         wanted: &Redrive,
     ) -> Result<Open> {
-        let marks = returned_by(rows);
+        let claims = returned_by(rows);
         let flows = texts_of(rows, "flow");
         let versions = leaf(rows, &format!("{HEADWATER}.source_version"));
         let times = leaf(rows, &format!("{HEADWATER}.time"));
         let landed = self.landed(pinned, rows).await?;
         let since = wanted.since.map(|since| since.timestamp_micros());
         let mut open = Open { rows: Vec::new(), staying: BTreeMap::new() };
-        for (at, mark) in (0_u32..).zip(&marks) {
+        for (at, claim) in (0_u32..).zip(&claims) {
             let row = at as usize;
             let time = times.as_ref().map(|times| times.as_primitive::<TimestampMicrosecondType>().value(row));
             let is_chosen = since.is_none_or(|since| time.is_some_and(|time| time >= since))
@@ -126,13 +132,13 @@ impl FlowRun<'_> {
                     .reason
                     .as_ref()
                     .is_none_or(|reason| reasons(rows, row).iter().any(|had| had.contains(reason)));
-            if !is_chosen || mark.as_ref().is_some_and(|id| returned.contains(id)) {
+            if !is_chosen || claim.as_ref().is_some_and(|id| returned.contains(id)) {
                 continue;
             }
             let version = versions.as_ref().map(|versions| versions.as_primitive::<Int64Type>());
             let version = version.filter(|versions| versions.is_valid(row)).map(|versions| versions.value(row));
             let batch = BatchOf { flow: flows[row], version, record: landed.of(rows, row) };
-            if self.has_ended(pinned, &batch, wanted.messages_wait).await? {
+            if self.has_ended((pinned, marks), &batch, wanted.messages_wait).await? {
                 open.rows.push(at);
             } else {
                 *open.staying.entry("its batch hasn't ended: run the pipeline first".to_owned()).or_default() += 1;
@@ -143,13 +149,23 @@ impl FlowRun<'_> {
 
     /// Whether the batch that put a row aside is in the target, so that it isn't run again. If it is
     /// run again, it counts a message or a file of which the target has a row as done.
-    async fn has_ended(&self, pinned: &Pinned, batch: &BatchOf<'_>, messages_wait: bool) -> Result<bool> {
+    async fn has_ended(
+        &self,
+        (pinned, marks): (&Pinned, &mut MarksOfFlows),
+        batch: &BatchOf<'_>,
+        messages_wait: bool,
+    ) -> Result<bool> {
         let mut flows = self.lake.pipeline().flows_into(&self.flow.target);
         let Some(flow) = flows.find(|one| Some(one.name.as_str()) == batch.flow) else { return Ok(true) };
         match (flow.stream().map(|stream| &stream.source), batch.record) {
             (Some(RelationSource::Events { .. }), Some((_, landed))) => Ok(landed || !messages_wait),
             (Some(RelationSource::Files { .. }), Some((path, landed))) => {
-                let marks = FlowRun { flow, ..*self }.file_marks(pinned.main.as_ref()).await?;
+                let marks = match marks.entry(flow.name.clone()) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(unknown) => {
+                        unknown.insert(FlowRun { flow, ..*self }.file_marks(pinned.main.as_ref()).await?)
+                    }
+                };
                 Ok(match batch.version.and_then(|start| u64::try_from(start).ok()) {
                     Some(start) => marks.is_behind(path, start),
                     None => landed && !marks.is_in_parts(path) || marks.is_done(path),
@@ -178,7 +194,7 @@ impl FlowRun<'_> {
         Ok(landed)
     }
 
-    /// Judges rows of a quarantine file as their flow would now. `seen` holds the keys of those that
+    /// Judges rows of quarantine files as their flow would now. `seen` holds the keys of those that
     /// passed before.
     pub(super) async fn passed(
         &self,
