@@ -170,6 +170,9 @@ fn brackets_without_end_are_an_error_and_no_overflow() {
 
 const CORPUS: &str = concat!(include_str!("corpus/accepted.sql"), include_str!("corpus/refused.sql"));
 
+/// What may stand above a file without a meaning: places are as far below it.
+const ABOVE: &str = "-- above\n";
+
 /// So many bytes before and after a mutilation are parsed.
 const AROUND: usize = 600;
 
@@ -185,14 +188,17 @@ proptest! {
     }
 
     #[test]
-    fn no_mutilated_statement_makes_the_parser_panic(at in 0..CORPUS.len(), length in 0_usize..40, insert in "[-'\"`(),;:${}a0 \n!*/<=>.rR]{0,6}") {
+    fn a_mutilated_statement_is_refused_with_places_and_no_panic(at in 0..CORPUS.len(), length in 0_usize..40, insert in "[-'\"`(),;:${}a0 \n!*/<=>.rR]{0,6}") {
         let corpus = CORPUS;
         let cut = |at: usize| (0..=at.min(corpus.len())).rev().find(|at| corpus.is_char_boundary(*at)).unwrap();
         let text = format!("{}{insert}{}", &corpus[cut(at.saturating_sub(AROUND))..cut(at)], &corpus[cut(at + length)..cut(at + length + AROUND)]);
-        for found in parse(&text).diagnostics {
-            let span = found.span.unwrap();
-            prop_assert!(span.range.end <= text.len());
-            prop_assert!(span.line_column().0 > 0);
+        let found = parse(&text).diagnostics;
+        let below = parse(&format!("{ABOVE}{text}")).diagnostics;
+        prop_assert_eq!(found.len(), below.len());
+        for (found, below) in found.into_iter().zip(below) {
+            let (span, below) = (found.span.unwrap().range, below.span.unwrap().range);
+            prop_assert!(span.end <= text.len());
+            prop_assert_eq!(below, span.start + ABOVE.len()..span.end + ABOVE.len(), "{}", text);
         }
     }
 }

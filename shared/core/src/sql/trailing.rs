@@ -99,9 +99,9 @@ impl RelationReader<'_> {
     /// After `WATERMARK`: `[FOR] expression [AS alias] DELAY OF interval`.
     fn watermark(&mut self, source: &mut ParsedSource, name: &str) {
         let start = self.at - 1;
-        let Some(end) = (self.at..self.tokens.len().min(self.at + LONGEST))
-            .find(|at| are_words(self.tokens, *at, &["DELAY", "OF"]))
-        else {
+        let delay = (self.at..self.tokens.len().min(self.at + LONGEST))
+            .find(|at| are_words(self.tokens, *at, &["DELAY", "OF"]));
+        let Some(end) = delay.filter(|end| *end > self.at) else {
             let help = "write WATERMARK column DELAY OF INTERVAL 10 MINUTES";
             return self.fail(self.at, "expected a column and DELAY OF after WATERMARK", Some(help));
         };

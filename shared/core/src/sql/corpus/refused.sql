@@ -78,6 +78,8 @@ CREATE VIEW v AS SELECT 'open FROM t;
 CREATE STREAMING TABLE t (CONSTRAINT c EXPECT (a > 0 AS SELECT * FROM STREAM raw;
 -- case: a watermark without a delay
 CREATE STREAMING TABLE t AS SELECT * FROM STREAM s WATERMARK at;
+-- case: a watermark without a column
+CREATE STREAMING TABLE t AS SELECT * FROM STREAM s WATERMARK DELAY OF INTERVAL 10 MINUTES;
 -- case: pivot
 CREATE MATERIALIZED VIEW m AS SELECT * FROM t PIVOT (sum(a) FOR b IN ('x', 'y'));
 -- case: an unknown table function
