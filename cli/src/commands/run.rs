@@ -32,7 +32,7 @@ pub(crate) async fn execute(arguments: &RunArguments, project: Option<&Path>, ou
         full_refresh_all: arguments.full_refresh.as_ref().is_some_and(|names| names.iter().all(String::is_empty)),
     };
     let selection = graph::select(&pipeline, &request)?;
-    let lake = Arc::new(Lake::open(pipeline.clone(), &folder)?);
+    let lake = Lake::open(pipeline.clone(), &folder)?;
     lake.storage().reach().await?;
     let named = !request.full_refresh_all;
     if arguments.shadow {
@@ -53,19 +53,14 @@ pub(crate) async fn execute(arguments: &RunArguments, project: Option<&Path>, ou
     for dataset in &anew {
         lake.full_refresh(dataset).await?;
     }
-    let mut selected = pipeline.clone();
-    if !arguments.select.is_empty() {
-        selected
-            .flows
-            .retain(|flow| selection.refresh.contains(&flow.target) || selection.full_refresh.contains(&flow.target));
-    }
-    let lake = if arguments.select.is_empty() { lake } else { Arc::new(Lake::open(selected, &folder)?) };
+    let is_narrowed = !arguments.select.is_empty();
+    let lake = Arc::new(if is_narrowed { lake.with_flows_into(&selection.refresh) } else { lake });
     let look = Look::new((pipeline, folder))?;
     if arguments.watch {
         Box::pin(watch(&lake, &look, output)).await
     } else {
         let mut functions = ALL.to_vec();
-        if !arguments.select.is_empty() {
+        if is_narrowed {
             functions.retain(|function| *function != FunctionKind::Compact);
         }
         Box::pin(update((&functions, arguments.preview), &lake, &look, output)).await

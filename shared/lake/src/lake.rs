@@ -83,6 +83,14 @@ impl Lake {
         Self { shadowed, tables: Mutex::default(), missing: Mutex::default(), ..self }
     }
 
+    /// The lake with only the flows into these datasets. What is known of tables stays known.
+    #[must_use]
+    pub fn with_flows_into(self, targets: &BTreeSet<DatasetName>) -> Self {
+        let mut pipeline = Arc::unwrap_or_clone(self.pipeline);
+        pipeline.flows.retain(|flow| targets.contains(&flow.target));
+        Self { pipeline: Arc::new(pipeline), ..self }
+    }
+
     /// The pipeline.
     #[must_use]
     pub fn pipeline(&self) -> &Pipeline {
