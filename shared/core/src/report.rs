@@ -21,6 +21,10 @@ pub struct Report {
     pub flows: Vec<FlowReport>,
     /// One outcome a message or object of the trigger; what isn't listed is done.
     pub retry: Vec<Retry>,
+    /// Whether it was seen that nothing is left of what the trigger asked for. A function that doesn't tell is woken until it
+    /// commits nothing more.
+    #[serde(skip)]
+    pub is_done: bool,
 }
 
 impl Report {
@@ -34,6 +38,7 @@ impl Report {
     pub fn extend(&mut self, other: Self) {
         self.flows.extend(other.flows);
         self.retry.extend(other.retry);
+        self.is_done &= other.is_done;
     }
 }
 

@@ -135,7 +135,7 @@ mod tests {
                 flow
             };
             let flows = vec![flow("orders", Outcome::Committed { version: 1 }), flow("idle", Outcome::NothingNew)];
-            Report { flows, retry: Vec::new() }
+            Report { flows, ..Report::default() }
         };
         let measured =
             Measured::new(handler, "shop".to_owned(), |document: &Value| documents.borrow_mut().push(document.clone()));

@@ -29,7 +29,7 @@ pub(crate) fn pipeline() -> Pipeline {
 pub(crate) fn flow(name: &str, outcome: Outcome) -> Report {
     let mut flow = FlowReport::new(FlowName::new(name), DatasetName::new(name), "commits");
     flow.outcome = outcome;
-    Report { flows: vec![flow], retry: Vec::new() }
+    Report { flows: vec![flow], ..Report::default() }
 }
 
 pub(crate) fn retryable() -> Outcome {

@@ -76,16 +76,17 @@ impl<H: Handler> Work<'_, H> {
         }
     }
 
-    /// Wakes the function until it commits nothing more, since a batch is bounded, and the rest of it has no
+    /// Wakes the function until it commits nothing more or says that it is done, since a batch is bounded, and the rest of it has no
     /// notice of its own. Each flow is reported as it ended last; one that had no time for its rest is `Retryable`.
     async fn work(&self, cause: &Cause, deadline: DateTime<Utc>) -> Report {
         let in_batches = matches!(self.kind, FunctionKind::BronzeFiles | FunctionKind::Silver);
         let mut flows = BTreeMap::new();
         loop {
             let started = Utc::now();
-            let report = self.wake(cause.clone(), deadline).await;
-            let go_on = in_batches && report.flows.iter().any(is_committed);
-            flows.extend(report.flows.into_iter().map(|flow| ((flow.flow.clone(), flow.target.clone()), flow)));
+            let mut report = self.wake(cause.clone(), deadline).await;
+            let go_on = in_batches && !report.is_done && report.flows.iter().any(is_committed);
+            let ended = std::mem::take(&mut report.flows);
+            flows.extend(ended.into_iter().map(|flow| ((flow.flow.clone(), flow.target.clone()), flow)));
             let now = Utc::now();
             let has_time = now + (now - started) < deadline;
             if go_on && has_time {
@@ -94,7 +95,7 @@ impl<H: Handler> Work<'_, H> {
             if go_on {
                 flows.values_mut().filter(|flow| is_committed(flow)).for_each(cut);
             }
-            return Report { flows: flows.into_values().collect(), retry: report.retry };
+            return Report { flows: flows.into_values().collect(), ..report };
         }
     }
 

@@ -32,13 +32,19 @@ impl Lake {
     /// looks at all flows, or those into the tables that it names.
     pub async fn advance_streams(&self, trigger: &Trigger) -> Report {
         let notice = matches!(trigger.cause, Cause::Commits(_));
-        let mut report = Report::default();
+        let (mut report, mut is_done) = (Report::default(), true);
         for flow in self.flows(is_table_stream).filter(|flow| is_woken(flow, &trigger.cause)) {
-            self.run(flow, trigger, &mut report, async |run: FlowRun<'_>| run.advance(notice).await).await;
+            let advance = async |run: FlowRun<'_>| {
+                let (reports, is_last) = run.advance(notice).await;
+                is_done &= is_last;
+                reports
+            };
+            self.run(flow, trigger, &mut report, advance).await;
         }
         for flow in self.flows(|flow| flow.kind == FlowKind::Once).filter(|flow| is_woken(flow, &trigger.cause)) {
             self.run(flow, trigger, &mut report, async |run: FlowRun<'_>| run.backfill().await).await;
         }
+        report.is_done = is_done;
         report
     }
 

@@ -72,26 +72,27 @@ impl Step {
 }
 
 impl FlowRun<'_> {
-    /// Runs batches until nothing is new. One report a batch; one that says so if nothing was new. After a `notice` of a
-    /// commit the target isn't looked at where its warm handle has that commit already.
-    pub(crate) async fn advance(&self, notice: bool) -> Vec<FlowReport> {
+    /// Runs batches until nothing is new, and says whether it came so far. One report a batch; one that says so if nothing was new.
+    /// After a `notice` of a commit the target isn't looked at where its warm handle has that commit already.
+    pub(crate) async fn advance(&self, notice: bool) -> (Vec<FlowReport>, bool) {
         let mut reports = Vec::new();
         let mut moved = None;
         loop {
             let report = match self.advance_once(notice, moved).await {
                 Ok(Some(report)) => report,
-                Ok(None) if self.is_out_of_time() => return reports,
+                Ok(None) if self.is_out_of_time() => return (reports, false),
                 Ok(None) => continue,
                 Err(error) => self.failure(&error),
             };
             let goes_on =
                 matches!(report.outcome, Outcome::Committed { .. } | Outcome::AlreadyApplied) && !self.is_out_of_time();
             moved = if goes_on { report.inputs.iter().find_map(consumed) } else { None };
-            if goes_on || reports.is_empty() || report.outcome != Outcome::NothingNew {
+            let is_done = report.outcome == Outcome::NothingNew;
+            if goes_on || reports.is_empty() || !is_done {
                 reports.push(report);
             }
             if !goes_on {
-                return reports;
+                return (reports, is_done);
             }
         }
     }

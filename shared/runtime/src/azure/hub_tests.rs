@@ -60,7 +60,7 @@ impl Lake {
                 Fit::Missing { .. } => panic!("a hole: {partition:?} after {:?}", self.last()),
             }
         }
-        Report { flows: vec![flow], retry: Vec::new() }
+        Report { flows: vec![flow], ..Report::default() }
     }
 }
 

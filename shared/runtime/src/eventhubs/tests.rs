@@ -202,7 +202,7 @@ fn land(batch: &Drained, held: &Held, fails: bool) -> Report {
         let first = held.lock().unwrap().0.insert(name.clone(), partition.through).map_or(0, |last| last + 1);
         assert_eq!(numbers, (first..=partition.through).collect::<Vec<_>>());
     }
-    Report { flows: vec![flow], retry: Vec::new() }
+    Report { flows: vec![flow], ..Report::default() }
 }
 
 #[tokio::test]

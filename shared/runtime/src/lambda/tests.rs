@@ -73,7 +73,7 @@ async fn answer(
 async fn messages_go_to_the_source_of_their_queue_and_come_again_one_by_one() {
     let bodies = ["a".to_owned(), "b".to_owned(), "c".to_owned()];
     let retry = vec![Retry { item: "1".to_owned(), reason: "later".to_owned() }];
-    let reports = vec![Report { flows: Vec::new(), retry }];
+    let reports = vec![Report { retry, ..Report::default() }];
     let (answered, triggers) = answer(FunctionKind::BronzeEvents, event(&bodies), in_a_minute(), reports).await;
     assert_eq!(failed(&answered.unwrap()), ["1"]);
     let [Trigger { cause: Cause::Messages(batch), deadline: Some(_) }] = &triggers[..] else { panic!("{triggers:?}") };
@@ -105,6 +105,15 @@ async fn commits_wake_silver_once_for_each_table_until_nothing_is_new() {
     assert!(failed(&answered.unwrap()).is_empty());
     assert_eq!(triggers.len(), 2);
     assert!(triggers.iter().all(|trigger| trigger.cause == Cause::Commits(vec![DatasetName::new("raw")])));
+}
+
+#[tokio::test]
+async fn silver_that_is_done_is_not_woken_again() {
+    let report = Report { is_done: true, ..flow("clean", Outcome::Committed { version: 1 }) };
+    let (answered, triggers) =
+        answer(FunctionKind::Silver, event(&[commit("raw", 1)]), in_a_minute(), vec![report]).await;
+    assert!(failed(&answered.unwrap()).is_empty());
+    assert_eq!(triggers.len(), 1);
 }
 
 #[tokio::test]
@@ -208,7 +217,7 @@ async fn drained(server: &Server, limits: Limits, failing: &str) -> (BatchRespon
         got.borrow_mut().extend(batch.messages.iter().map(body));
         let retry = batch.messages.iter().filter(|message| body(message) == failing);
         let retry = retry.map(|message| Retry { item: message.id.clone(), reason: "later".to_owned() }).collect();
-        std::future::ready(Report { flows: Vec::new(), retry })
+        std::future::ready(Report { retry, ..Report::default() })
     };
     let queues = BTreeMap::from([("flights-queue".to_owned(), "flights".to_owned())]);
     let drain = Some(Drain::new(limits).with_queue(ARN, server.queue("flights-queue")));

@@ -23,7 +23,7 @@ const ALL: [FunctionKind; 5] = [
 fn committed(version: u64) -> Report {
     let mut flow = FlowReport::new(FlowName::new("f"), DatasetName::new("t"), "timer");
     flow.outcome = Outcome::Committed { version };
-    Report { flows: vec![flow], retry: Vec::new() }
+    Report { flows: vec![flow], ..Report::default() }
 }
 
 fn commit(table: &Path, version: u64) {

@@ -147,7 +147,7 @@ fn report(outcomes: &[(&str, Outcome)]) -> Report {
         flow.outcome = outcome.clone();
         flow
     };
-    Report { flows: outcomes.iter().map(flow).collect(), retry: Vec::new() }
+    Report { flows: outcomes.iter().map(flow).collect(), ..Report::default() }
 }
 
 fn retryable() -> Outcome {
@@ -183,7 +183,7 @@ fn notices_of_files_come_again_when_a_flow_could_not_land_them() {
 #[test]
 fn an_answer_is_spelt_as_lambda_reads_it() {
     let retry = |item: &str| Retry { item: item.to_owned(), reason: "later".to_owned() };
-    let report = Report { flows: Vec::new(), retry: vec![retry("2"), retry("1"), retry("2")] };
+    let report = Report { retry: vec![retry("2"), retry("1"), retry("2")], ..Report::default() };
     let answer =
         serde_json::to_string(&BatchResponse::failing(report.retry.iter().map(|retry| retry.item.as_str()))).unwrap();
     assert_eq!(answer, r#"{"batchItemFailures":[{"itemIdentifier":"1"},{"itemIdentifier":"2"}]}"#);
