@@ -31,6 +31,7 @@ mod joined;
 mod lakes;
 mod landing;
 mod language;
+mod listed_logs;
 mod local_host;
 mod local_logs;
 mod logs;

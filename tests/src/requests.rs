@@ -22,9 +22,9 @@ use crate::tables::log_entry;
 
 const SQL: &str = "CREATE STREAMING TABLE orders AS SELECT * FROM STREAM read_events('events', format => 'json', schema => 'id INT');";
 
-/// Of a batch without bad records: a listing of the table's log, a data file and a log entry. Side tables that weren't there are
-/// left alone.
-const USUAL: Counts = Counts { puts: 2, uploads: 0, gets: 0, lists: 1, changes: 0 };
+/// Of a batch without bad records: a look for the next entry of the table's log and one at its last, a data file and a log entry. Side
+/// tables that weren't there are left alone.
+const USUAL: Counts = Counts { puts: 2, uploads: 0, gets: 2, lists: 0, changes: 0 };
 
 /// Ten messages, sent a minute after those of the batch before.
 fn batch(number: i64) -> Vec<Message> {
@@ -94,9 +94,10 @@ async fn told(faults: &FaultStore, silver: &Lake) -> (Report, Counts) {
 }
 
 #[tokio::test]
-async fn a_notice_of_what_was_seen_costs_a_listing_and_a_look_for_a_checkpoint() {
+async fn a_notice_of_what_was_seen_costs_three_reads() {
     const HOP: &str = "CREATE STREAMING TABLE clean AS SELECT id FROM STREAM(orders);";
-    const IDLE: Counts = Counts { puts: 0, uploads: 0, gets: 1, lists: 1, changes: 0 };
+    // For the entry that would come next, the last one, and the place where a checkpoint would be named.
+    const IDLE: Counts = Counts { puts: 0, uploads: 0, gets: 3, lists: 0, changes: 0 };
     let store = Arc::new(InMemory::new());
     let faults = FaultStore::new(Arc::clone(&store) as Arc<dyn ObjectStore>);
     let pipeline = pipeline(&format!("{SQL}{HOP}"));
@@ -146,35 +147,64 @@ async fn files_of_others_are_not_read_where_their_log_entries_rule_them_out() {
 #[tokio::test]
 async fn a_batch_of_silver_asks_for_its_tables_once() {
     const HOP: &str = "CREATE STREAMING TABLE clean AS SELECT id FROM STREAM(orders);";
-    // Listed: the source before and after, the target, two side tables. Read: the source's new entry and its file, and where
-    // there is no checkpoint yet the place where it would be named.
-    const MOVED: Counts = Counts { puts: 2, uploads: 0, gets: 5, lists: 5, changes: 0 };
+    // Nothing is listed. Read: the source's new entry and its file; of the source before and after and of the target what would come next
+    // and the last entry, of two side tables the first one; and where there is no checkpoint yet the place where it would be named.
+    const MOVED: Counts = Counts { puts: 2, uploads: 0, gets: 13, lists: 0, changes: 0 };
     let store = Arc::new(InMemory::new());
     let faults = FaultStore::new(Arc::clone(&store) as Arc<dyn ObjectStore>);
     let pipeline = pipeline(&format!("{SQL}{HOP}"));
     let bronze = lake_of(&pipeline, Path::new("/"), store);
     let silver = lake_of(&pipeline, Path::new("/"), Arc::new(faults.clone()));
     let mut last = Counts::default();
-    for number in 0..3 {
+    for number in 0..4 {
         well(deliver(&bronze, batch(number)).await);
         let (report, asked) = told(&faults, &silver).await;
-        assert_eq!(commits(&report), 1);
+        assert_eq!((commits(&report), report.is_done), (1, true));
         last = asked;
     }
     assert_eq!(last, MOVED);
 }
 
 #[tokio::test]
-async fn a_checkpoint_that_is_written_again_under_its_name_is_read_anew() {
-    let store =
-        Storage::with_store("memory:///".parse().unwrap(), Arc::new(InMemory::new())).remembering().object_store();
+async fn a_small_checkpoint_is_read_once_and_parts_of_two_that_share_a_name_are_never_mixed() {
+    let bucket = Arc::new(InMemory::new());
+    let faults = FaultStore::new(Arc::clone(&bucket) as Arc<dyn ObjectStore>);
+    let storage = Storage::with_store("memory:///".parse().unwrap(), Arc::new(faults.clone())).remembering();
+    let store = storage.object_store();
     let location = Location::from("bronze/orders/_delta_log/00000000000000000020.checkpoint.parquet");
-    for text in ["the old rows, old", "the new rows, new"] {
-        let end = text.len() as u64;
-        store.put(&location, text.into()).await.unwrap();
-        // As whoever opens a Parquet file does: its last eight bytes first.
-        let last = store.get_range(&location, end - 8..end).await.unwrap();
-        let first = store.get_range(&location, 0..8).await.unwrap();
-        assert_eq!((&first[..], &last[..]), (&text.as_bytes()[..8], &text.as_bytes()[text.len() - 8..]));
+    let part = async |range: std::ops::Range<u64>| store.get_range(&location, range).await.unwrap();
+    let mut old = "the old rows, old";
+    for (now, is_same_length) in [(old, true), ("the new rows, new", true), ("the newest rows, newest", false)] {
+        bucket.put(&location, now.into()).await.unwrap();
+        let (before, end) = (faults.counts(), now.len() as u64);
+        // As the log's library does: the last eight bytes, the footer and columns, more than once.
+        for _ in 0..3 {
+            let last = part(end - 8..end).await;
+            let (first, middle) = (part(0..9).await, part(4..end - 8).await);
+            let seen = if is_same_length { old } else { now };
+            let wanted = [&seen[seen.len() - 8..], &seen[..9], &seen[4..seen.len() - 8]].map(str::as_bytes);
+            assert_eq!([&last[..], &first[..], &middle[..]], wanted);
+        }
+        let asked = if is_same_length && now != old { 0 } else { 1 };
+        assert_eq!(faults.counts().since(before).gets, asked, "{now}");
+        old = if is_same_length { old } else { now };
     }
+}
+
+#[tokio::test]
+async fn a_large_checkpoint_is_read_part_by_part() {
+    let store = Arc::new(FaultStore::new(Arc::new(InMemory::new())));
+    let storage = Storage::with_store("memory:///".parse().unwrap(), Arc::clone(&store) as Arc<dyn ObjectStore>);
+    let location = Location::from("bronze/orders/_delta_log/00000000000000000020.checkpoint.parquet");
+    let end = (1 << 20) + 1;
+    let reader = storage.remembering().object_store();
+    for rows in ["old", "new"] {
+        let text = rows.repeat(end / rows.len() + 1);
+        let text = &text[..end];
+        store.put(&location, text.to_owned().into()).await.unwrap();
+        let last = reader.get_range(&location, end as u64 - 8..end as u64).await.unwrap();
+        let first = reader.get_range(&location, 0..8).await.unwrap();
+        assert_eq!((&first[..], &last[..]), (&text.as_bytes()[..8], &text.as_bytes()[end - 8..]));
+    }
+    assert_eq!(store.counts().gets, 4);
 }

@@ -27,6 +27,7 @@ pub mod lake;
 pub mod landing_progress;
 pub mod layout;
 pub mod ledger;
+mod listed_logs;
 mod local_logs;
 mod log_entry;
 mod named;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use headwater_core::compaction::{HEAT, hot_partitions};
 
 use crate::data_file::{DataFile, Partition, partition_of};
@@ -14,7 +14,7 @@ use crate::table::Table;
 const ENTRIES: usize = 32;
 
 /// Of which so many are read at once.
-const READ_AT_ONCE: usize = 4;
+const READ_AT_ONCE: usize = 8;
 
 impl Table {
     /// The live files that storage got commits of since then, and that were written since; `None` where the newest entries
@@ -57,8 +57,9 @@ impl Table {
     /// As [`Self::added_since`].
     pub(crate) async fn hot_partitions(&self, now: DateTime<Utc>) -> Result<BTreeSet<Partition>> {
         let mut changed = Vec::new();
-        for version in (0..=self.version()).rev().take(ENTRIES) {
-            let Some(entry) = self.entry(version).await? else { break };
+        let versions = (0..=self.version()).rev().take(ENTRIES);
+        let mut entries = stream::iter(versions).map(|version| self.entry(version)).buffered(READ_AT_ONCE);
+        while let Some(Some(entry)) = entries.try_next().await? {
             if entry.timestamp.is_none_or(|at| at < now - HEAT) {
                 break;
             }

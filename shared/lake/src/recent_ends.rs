@@ -2,8 +2,8 @@
 //!
 //! Whoever opens a Parquet file asks for its last eight bytes, then for the footer that they tell the length of, and then for columns: of a small
 //! file three requests, each of which costs money and time. Here the first one reads on to the front, and what lies in what came is
-//! not asked for again. Data files of a table never change. Checkpoints may be written again under the same name, so they are left out, and files
-//! that land are no business of this store.
+//! not asked for again. Data files of a table never change. Checkpoints may be written again under the same name, so a part of one is never kept:
+//! small ones are read whole, and large ones are left out. Files that land are no business of this store.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -23,12 +23,14 @@ use tokio::time::Instant;
 
 /// What a Parquet file ends with: the length of its footer, and four letters.
 const LAST: u64 = 8;
-/// Bytes that are read instead.
+/// Bytes of a data file that are read instead.
 const END: u64 = 64 << 10;
+/// Bytes of a checkpoint that is read whole.
+const WHOLE: u64 = 1 << 20;
 /// After so long they are forgotten: who opened the file has read its footer by then.
 const KEPT_FOR: Duration = Duration::from_secs(10);
-/// Ends that are kept at once.
-const KEPT: usize = 64;
+/// Bytes that are kept at once.
+const KEPT_BYTES: usize = 4 << 20;
 
 /// A store that remembers the ends of Parquet files for a moment.
 #[derive(Debug)]
@@ -54,15 +56,24 @@ impl RecentEnds {
         let mut kept = self.kept();
         let old = kept.iter().take_while(|end| end.kept_at.elapsed() > KEPT_FOR).count();
         kept.drain(..old);
-        kept.iter().rev().find(|end| end.meta.location == *location)?.part(range)
+        let end = kept.iter().find(|end| end.meta.location == *location)?;
+        // Whoever asks for the last bytes of another length may have seen another checkpoint.
+        if is_checkpoint(location) && is_last(range) && range.end != end.meta.size {
+            return None;
+        }
+        end.part(range)
     }
 
     fn keep(&self, end: End) {
         let mut kept = self.kept();
-        if kept.len() == KEPT {
-            kept.pop_front();
-        }
+        kept.retain(|other| other.meta.location != end.meta.location);
         kept.push_back(end);
+        let mut bytes: usize = kept.iter().map(|end| end.bytes.len()).sum();
+        while bytes > KEPT_BYTES
+            && let Some(oldest) = kept.pop_front()
+        {
+            bytes -= oldest.bytes.len();
+        }
     }
 
     fn kept(&self) -> MutexGuard<'_, VecDeque<End>> {
@@ -81,19 +92,26 @@ impl End {
     }
 }
 
-/// Whether this is the name of a data file.
-fn is_data(location: &Path) -> bool {
-    location.extension() == Some("parquet") && location.parts().all(|part| part.as_ref() != "_delta_log")
+/// Whether this is the name of a checkpoint, rather than of a data file.
+fn is_checkpoint(location: &Path) -> bool {
+    location.parts().any(|part| part.as_ref() == "_delta_log")
 }
 
-/// The part of a data file that is asked for, without conditions.
+/// Whether it is as much of a file as its last bytes are.
+const fn is_last(range: &Range<u64>) -> bool {
+    range.end.saturating_sub(range.start) == LAST
+}
+
+/// The part of a Parquet file that is asked for, without conditions.
 fn part_asked(location: &Path, options: &GetOptions) -> Option<Range<u64>> {
     let GetOptions { if_match, if_none_match, if_modified_since, if_unmodified_since, range, version, head, .. } =
         options;
     let conditions = if_match.is_some() || if_none_match.is_some() || version.is_some() || *head;
     let times = if_modified_since.is_some() || if_unmodified_since.is_some();
     match range {
-        Some(GetRange::Bounded(range)) if !conditions && !times && is_data(location) => Some(range.clone()),
+        Some(GetRange::Bounded(range)) if !conditions && !times && location.extension() == Some("parquet") => {
+            Some(range.clone())
+        }
         Some(_) | None => None,
     }
 }
@@ -113,16 +131,19 @@ impl ObjectStore for RecentEnds {
         if let Some(found) = self.find(location, &range) {
             return Ok(found);
         }
-        if range.end.checked_sub(range.start) != Some(LAST) {
+        let is_large = is_checkpoint(location) && range.end > WHOLE;
+        if is_large || !is_last(&range) {
             return self.inner.get_opts(location, options).await;
         }
-        let start = range.end.saturating_sub(END);
+        let start = if is_checkpoint(location) { 0 } else { range.end.saturating_sub(END) };
         let longer = GetOptions { range: Some(GetRange::Bounded(start..range.end)), ..options.clone() };
         let got = self.inner.get_opts(location, longer).await?;
         let (meta, range_got) = (got.meta.clone(), got.range.clone());
         let end = End { kept_at: Instant::now(), meta, start: range_got.start, bytes: got.bytes().await? };
         let Some(found) = end.part(&range) else { return self.inner.get_opts(location, options).await };
-        self.keep(end);
+        if range.end == end.meta.size {
+            self.keep(end);
+        }
         Ok(found)
     }
 

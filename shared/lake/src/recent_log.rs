@@ -126,6 +126,9 @@ impl ObjectStore for RecentLog {
             return Ok(entry.result());
         }
         let got = self.inner.get_opts(location, options).await?;
+        if got.meta.size > ENTRY_BYTES as u64 {
+            return Ok(got);
+        }
         let meta = got.meta.clone();
         let body = got.bytes().await?;
         self.keep(meta.clone(), body.clone());

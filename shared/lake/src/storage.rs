@@ -18,6 +18,7 @@ use url::Url;
 
 use crate::clouds;
 use crate::error::{LakeError, Result};
+use crate::listed_logs::ListedLogs;
 use crate::local_logs::LocalLogs;
 use crate::recent_ends::RecentEnds;
 use crate::recent_log::RecentLog;
@@ -86,11 +87,12 @@ impl Storage {
         Self { url, root: Arc::new(WholeReads::new(root)) }
     }
 
-    /// The same storage of tables, for one process: log entries that it has just read or put, and footers of files that it has just opened, aren't
-    /// asked for again, which pays where each request costs.
+    /// The same storage of tables, for one process: log entries that it has just read or put, footers of files that it has just opened, and listings of
+    /// logs aren't asked for again, which pays where each request costs.
     #[must_use]
     pub fn remembering(self) -> Self {
-        Self { root: Arc::new(RecentEnds::new(Arc::new(RecentLog::new(self.root)))), ..self }
+        let entries = Arc::new(RecentLog::new(self.root));
+        Self { root: Arc::new(RecentEnds::new(Arc::new(ListedLogs::new(entries)))), ..self }
     }
 
     /// Whether it is this machine's.
@@ -142,8 +144,8 @@ impl Storage {
         url
     }
 
-    /// Asks a bucket for one object, so that one that can't be used is told at once and not flow by flow. A folder was
-    /// looked at when it was opened.
+    /// Asks a bucket for a log that no lake has, so that a bucket that can't be used is told at once and not flow by flow. A folder
+    /// was looked at when it was opened.
     ///
     /// # Errors
     /// `Unavailable` when it can't be listed.
@@ -152,7 +154,7 @@ impl Storage {
         if self.is_near() {
             return Ok(());
         }
-        self.root.list(Some(&self.location(""))).try_next().await.map(drop).map_err(failed)
+        self.root.list(Some(&self.location("_delta_log"))).try_next().await.map(drop).map_err(failed)
     }
 
     /// Whether there is anything under a path.

@@ -219,14 +219,11 @@ impl Table {
     /// # Errors
     /// `Unavailable` when the log can't be read.
     pub async fn history(&self, limit: usize) -> Result<Vec<CommitEntry>> {
-        let mut entries = Vec::new();
-        for version in (0..=self.version()).rev().take(limit) {
-            match read_commit(&self.storage, &self.path, version).await? {
-                Some(entry) => entries.push(entry),
-                None => break,
-            }
-        }
-        Ok(entries)
+        let versions = (0..=self.version()).rev().take(limit);
+        let read = |version| read_commit(&self.storage, &self.path, version);
+        let entries = futures::stream::iter(versions).map(read).buffered(READ_AT_ONCE);
+        let there = entries.try_take_while(|entry| std::future::ready(Ok(entry.is_some())));
+        there.try_filter_map(|entry| std::future::ready(Ok(entry))).try_collect().await
     }
 
     /// All rows, for the engine. The first time, its plan reads of the log what its predicates ask for; whoever comes again

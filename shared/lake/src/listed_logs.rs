@@ -1,0 +1,194 @@
+//! What logs were found to hold a moment ago.
+//!
+//! Each look at a table lists its log after the last checkpoint, and a listing costs ten times as much as a read. But entries of
+//! a log follow each other: those after the last one that is known are asked for by their names, which most often is one read of
+//! what isn't there. Clean-up takes entries away from the oldest on, so that no later one is gone while the last one that is known
+//! is there as it was. What else has come meanwhile, such as a checkpoint, is found when the log is listed from there: whoever opens
+//! a table begins at the last checkpoint. Nothing here is needed for correctness.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use headwater_core::commit::{entry_name, entry_version};
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+};
+use tokio::time::Instant;
+
+/// After so long a log is listed again.
+const KEPT_FOR: Duration = Duration::from_secs(60);
+/// Listings that are known at once.
+const KEPT: usize = 64;
+/// Names of one of them; for more a log is listed each time.
+const FEW: usize = 256;
+
+/// A store that lists a log once, and then looks for what comes next.
+#[derive(Debug, Clone)]
+pub(crate) struct ListedLogs {
+    inner: Arc<dyn ObjectStore>,
+    kept: Arc<Mutex<VecDeque<Listed>>>,
+}
+
+/// What a log held after a name.
+#[derive(Debug, Clone)]
+struct Listed {
+    after: Path,
+    began: Instant,
+    /// In the order of names.
+    found: Vec<ObjectMeta>,
+}
+
+impl ListedLogs {
+    pub(crate) fn new(inner: Arc<dyn ObjectStore>) -> Self {
+        Self { inner, kept: Arc::default() }
+    }
+
+    /// What a log holds after a name.
+    async fn listed(&self, log: &Path, after: &Path) -> Result<Vec<ObjectMeta>> {
+        if let Some(known) = self.find(after)
+            && let Some(listed) = self.brought_up(known, log).await
+        {
+            self.keep(listed.clone());
+            return Ok(listed.found);
+        }
+        let began = Instant::now();
+        let mut found: Vec<_> = self.inner.list_with_offset(Some(log), after).try_collect().await?;
+        found.sort_unstable_by(|a, b| a.location.cmp(&b.location));
+        self.keep(Listed { after: after.clone(), began, found: found.clone() });
+        Ok(found)
+    }
+
+    /// With the entries that have come since; `None` if that can't be told.
+    async fn brought_up(&self, mut listed: Listed, log: &Path) -> Option<Listed> {
+        let mut next = listed.next()?;
+        loop {
+            match self.inner.get(&log.clone().join(entry_name(next))).await {
+                Ok(entry) => listed.found.push(entry.meta),
+                Err(object_store::Error::NotFound { .. }) => break,
+                Err(_) => return None,
+            }
+            next += 1;
+        }
+        listed.found.sort_unstable_by(|a, b| a.location.cmp(&b.location));
+        if let Some((_, last)) = listed.last() {
+            let now = self.inner.head(&last.location).await.ok()?;
+            if !is_same(&now, last) {
+                return None;
+            }
+        }
+        Some(listed)
+    }
+
+    fn find(&self, after: &Path) -> Option<Listed> {
+        self.kept().iter().find(|listed| listed.after == *after && listed.began.elapsed() <= KEPT_FOR).cloned()
+    }
+
+    fn keep(&self, listed: Listed) {
+        let mut kept = self.kept();
+        kept.retain(|other| other.after != listed.after);
+        if listed.found.len() > FEW {
+            return;
+        }
+        if kept.len() == KEPT {
+            kept.pop_front();
+        }
+        kept.push_back(listed);
+    }
+
+    fn kept(&self) -> MutexGuard<'_, VecDeque<Listed>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Listed {
+    /// The last entry and its version.
+    fn last(&self) -> Option<(u64, &ObjectMeta)> {
+        self.found
+            .iter()
+            .filter_map(|file| Some((entry_version(file.location.filename()?)?, file)))
+            .max_by_key(|(version, _)| *version)
+    }
+
+    /// The version that comes next; `None` where it can't be told: entries before a checkpoint may be gone.
+    fn next(&self) -> Option<u64> {
+        match self.last() {
+            Some((version, _)) => Some(version + 1),
+            None if self.found.is_empty() => self.after.filename()?.parse().ok().filter(|first| *first == 0),
+            None => None,
+        }
+    }
+}
+
+/// Whether an object is the one that was seen before. A listing may tell tags without the quotes that a read tells them with.
+fn is_same(now: &ObjectMeta, before: &ObjectMeta) -> bool {
+    let tag = |file: &ObjectMeta| file.e_tag.as_deref().map(|tag| tag.trim_matches('"').to_owned());
+    now.size == before.size && tag(now) == tag(before)
+}
+
+/// The folder, if it is that of a log.
+fn log(prefix: Option<&Path>) -> Option<&Path> {
+    prefix.filter(|prefix| prefix.filename() == Some("_delta_log"))
+}
+
+impl fmt::Display for ListedLogs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+#[async_trait]
+impl ObjectStore for ListedLogs {
+    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
+        let Some(log) = log(prefix) else { return self.inner.list_with_offset(prefix, offset) };
+        let (store, log, offset) = (self.clone(), log.clone(), offset.clone());
+        let listed = async move {
+            store.listed(&log, &offset).await.map(|found| futures::stream::iter(found.into_iter().map(Ok)))
+        };
+        futures::stream::once(listed).try_flatten().boxed()
+    }
+
+    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        self.inner.put_opts(location, payload, options).await
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.inner.get_opts(location, options).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.inner.put_multipart_opts(location, options).await
+    }
+
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        self.inner.get_ranges(location, ranges).await
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        self.inner.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.inner.copy_opts(from, to, options).await
+    }
+}
