@@ -10,20 +10,26 @@ hand: so many commits and live files, all with statistics of their own, and a ch
 large enough for the target size, so that none is compacted. What is timed is the process, from its start to its exit, and what it took of the
 processors; the two take turns, and medians are told. With `--after-compact`, one compaction runs before.
 
-Needs deltalake, which also reads the tables afterwards and counts their files.
+With `--s3` the tables are those of a LocalStack that is started for them, and what it was asked for is told too: it sorts a bucket's names for each
+list, so that times say less about S3 than requests do. Only what is read goes there: the logs, and of the data files the first one.
+
+Needs the packages of tests/python/requirements.txt. PyPI's deltalake also reads the tables that were made and counts their files.
 """
 
 import argparse
 import json
 import os
-import shutil
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
+from commits import Asked, LocalCloud, installed, options
 from deltalake import DeltaTable
 
 PIPELINE = "name: age\nstorage: lake\ntarget_file_size: 2KiB\nsources:\n  orders: {spool: events/orders}\nlibraries:\n  - glob: {include: sql/**}\n"
@@ -38,11 +44,13 @@ TAIL = 7
 EVERY = 120_000
 """Milliseconds between two commits."""
 TABLES = ("bronze/orders_raw", "silver/orders")
+GROWN = re.compile(r"part-\d{8}\.zstd\.parquet")
+"""Data files that the logs were grown by."""
 
 
 class Project:
     def __init__(self, folder, commits, files):
-        self.folder, self.next = folder, time.time_ns()
+        self.folder, self.next, self.variables, self.asked = folder, time.time_ns(), {}, None
         if folder.exists():
             return
         (folder / "sql").mkdir(parents=True)
@@ -54,14 +62,25 @@ class Project:
             grow(folder / "lake" / table, commits, files)
 
     def run(self, *arguments):
-        """Seconds that the command takes, and those of them on a processor."""
+        """Seconds that the command takes, those of them on a processor, and the requests that it makes of S3."""
         binary = Path(os.environ["HEADWATER_BIN"]).resolve()
         started = time.monotonic()
-        process = subprocess.Popen([binary, *arguments], cwd=self.folder, stdout=subprocess.DEVNULL)
+        process = subprocess.Popen([binary, *arguments], cwd=self.folder, env=os.environ | self.variables, stdout=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
         if status != 0:
             sys.exit(f"{arguments} ended with {status}")
-        return time.monotonic() - started, usage.ru_utime + usage.ru_stime
+        took = time.monotonic() - started, usage.ru_utime + usage.ru_stime
+        return took if self.asked is None else (*took, sum(self.asked.since().values()))
+
+    def move(self, cloud, bucket):
+        """To a bucket of a local AWS, from where it is used from now on."""
+        s3, lake = cloud.client("s3"), self.folder / "lake"
+        s3.create_bucket(Bucket=bucket)
+        moved = [path for path in lake.rglob("*") if path.is_file() and not GROWN.match(path.name)]
+        with ThreadPoolExecutor(16) as threads:
+            list(threads.map(lambda path: s3.upload_file(path, bucket, str(path.relative_to(lake))), moved))
+        self.variables = options(cloud.endpoint) | {"HEADWATER_STORAGE": f"s3://{bucket}"}
+        self.asked = Asked(installed() / f"port-{cloud.port}/localstack.log")
 
     def send(self, first=None):
         """Puts new messages into the queue."""
@@ -135,25 +154,31 @@ def main():
     arguments.add_argument("--old", default="20000:50000", help="of the old ones (20000:50000)")
     arguments.add_argument("--rounds", type=int, default=9)
     arguments.add_argument("--after-compact", action="store_true", help="compact once before")
+    arguments.add_argument("--s3", action="store_true", help="on a LocalStack")
     arguments.add_argument("--keep", type=Path, help="folder to make the tables in, or where they are from a run before")
     given = arguments.parse_args()
-    work = given.keep or Path(tempfile.mkdtemp(prefix="age-"))
-    try:
+    with ExitStack() as ends:
+        work = given.keep or Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="age-")))
+        cloud = LocalCloud() if given.s3 else None
+        if cloud:
+            ends.callback(cloud.run, "down")
         projects = {}
         for name, size in (("young", given.young), ("old", given.old)):
             projects[name] = Project(work / name, *map(int, size.split(":")))
+            if cloud:
+                projects[name].move(cloud, name)
             if given.after_compact:
                 print(f"compaction of the {name} tables: {projects[name].run('compact')[0]:.1f} s")
         rounds = [{name: measured(project) for name, project in projects.items()} for _ in range(given.rounds + 1)]
-    finally:
-        if not given.keep:
-            shutil.rmtree(work)
     columns = f"young ({given.young}), ms | old ({given.old}), ms | ratio | young, ms of a processor | old | ratio"
-    print(f"| | {columns} |\n|---|--:|--:|--:|--:|--:|--:|")
+    requests = " | young, requests | old | ratio" if cloud else ""
+    print(f"| | {columns}{requests} |\n|---|--:|--:|--:|--:|--:|--:|{'--:|--:|--:|' if cloud else ''}")
     for kind in rounds[0]["old"]:
         # The first round warms the page cache.
-        medians = [[statistics.median(took) * 1000 for took in zip(*(found[name][kind] for found in rounds[1:]))] for name in projects]
-        cells = [cell for young, old in zip(*medians) for cell in (f"{young:.0f}", f"{old:.0f}", f"{old / young:.2f}")]
+        young, old = ([statistics.median(took) for took in zip(*(found[name][kind] for found in rounds[1:]))] for name in projects)
+        cells = []
+        for few, many, unit in zip(young, old, (1000, 1000, 1)):
+            cells += [f"{few * unit:.0f}", f"{many * unit:.0f}", f"{many / few:.2f}"]
         print(f"| {kind} | {' | '.join(cells)} |")
 
 

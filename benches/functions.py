@@ -159,7 +159,7 @@ def requests():
     with project() as place:
         storage, batches, asked = Storage(), Batches(), {}
         running = [start(place, name, **storage.variables) for name in FUNCTIONS]
-        for _ in range(3):
+        for _ in range(5):
             for name, function in zip(FUNCTIONS, running):
                 storage.counts.clear()
                 timed(function, invocation(name, batches, 100))
