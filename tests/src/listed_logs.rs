@@ -137,6 +137,22 @@ async fn a_checkpoint_whose_entry_was_cleaned_up_tells_nothing_of_what_follows()
 }
 
 #[tokio::test]
+async fn a_listing_that_leaves_out_an_entry_is_not_kept() {
+    let log = Log::new(&[0, 1, 3]).await;
+    assert_eq!(log.after(0).await, (entries(&[0, 1, 3]), LISTED));
+    log.commit(&[2]).await;
+    assert_eq!(log.after(0).await, (entries(&[0, 1, 2, 3]), LISTED));
+    assert_eq!(log.after(0).await, (entries(&[0, 1, 2, 3]), read(0)));
+    // Nor is one that begins too late.
+    let log = Log::new(&[2, 3]).await;
+    for _ in 0..2 {
+        assert_eq!(log.after(0).await, (entries(&[2, 3]), LISTED));
+    }
+    log.commit(&[0, 1]).await;
+    assert_eq!(log.after(0).await, (entries(&[0, 1, 2, 3]), LISTED));
+}
+
+#[tokio::test]
 async fn what_can_not_be_read_is_listed() {
     let log = Log::new(&[0]).await;
     assert_eq!(log.after(0).await.0, entries(&[0]));

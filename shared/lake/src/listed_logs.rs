@@ -95,7 +95,7 @@ impl ListedLogs {
     fn keep(&self, listed: Listed) {
         let mut kept = self.kept();
         kept.retain(|other| other.after != listed.after);
-        if listed.found.len() > FEW {
+        if listed.found.len() > FEW || !listed.is_whole() {
             return;
         }
         if kept.len() == KEPT {
@@ -110,19 +110,33 @@ impl ListedLogs {
 }
 
 impl Listed {
+    /// The entries and their versions.
+    fn entries(&self) -> impl Iterator<Item = (u64, &ObjectMeta)> {
+        self.found.iter().filter_map(|file| Some((entry_version(file.location.filename()?)?, file)))
+    }
+
     /// The last entry and its version.
     fn last(&self) -> Option<(u64, &ObjectMeta)> {
-        self.found
-            .iter()
-            .filter_map(|file| Some((entry_version(file.location.filename()?)?, file)))
-            .max_by_key(|(version, _)| *version)
+        self.entries().last()
+    }
+
+    /// Where it begins: an entry that is listed first has this version, or the next one where its own was cleaned up.
+    fn first(&self) -> Option<u64> {
+        self.after.filename()?.parse().ok()
+    }
+
+    /// Whether no entry is left out: a store may list what came meanwhile, and not what came before that.
+    fn is_whole(&self) -> bool {
+        let versions: Vec<u64> = self.entries().map(|(version, _)| version).collect();
+        let follows = |first: u64| versions.iter().copied().eq((first..).take(versions.len()));
+        self.first().is_some_and(|first| follows(first) || follows(first + 1))
     }
 
     /// The version that comes next; `None` where it can't be told: entries before a checkpoint may be gone.
     fn next(&self) -> Option<u64> {
         match self.last() {
             Some((version, _)) => Some(version + 1),
-            None if self.found.is_empty() => self.after.filename()?.parse().ok().filter(|first| *first == 0),
+            None if self.found.is_empty() => self.first().filter(|first| *first == 0),
             None => None,
         }
     }
