@@ -174,7 +174,9 @@ async fn a_small_checkpoint_is_read_once_and_parts_of_two_that_share_a_name_are_
     let location = Location::from("bronze/orders/_delta_log/00000000000000000020.checkpoint.parquet");
     let part = async |range: std::ops::Range<u64>| store.get_range(&location, range).await.unwrap();
     let mut old = "the old rows, old";
-    for (now, is_same_length) in [(old, true), ("the new rows, new", true), ("the newest rows, newest", false)] {
+    let written =
+        [(old, true), ("the new rows, new", true), ("the newest rows, newest", false), ("a new row, new", false)];
+    for (now, is_same_length) in written {
         bucket.put(&location, now.into()).await.unwrap();
         let (before, end) = (faults.counts(), now.len() as u64);
         // As the log's library does: the last eight bytes, the footer and columns, more than once.
