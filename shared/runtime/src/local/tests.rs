@@ -226,33 +226,39 @@ async fn commits_of_others_during_an_update_wake_silver_again() {
     assert_eq!(*causes.borrow(), expected);
 }
 
+/// What arrives is committed only after the sweep that silver begins with: its next wake is for the commits.
 #[tokio::test]
 async fn watching_follows_the_commits_until_it_is_stopped() {
     let folder = tempfile::tempdir().unwrap();
     let host = host(folder.path());
     let (stopper, stop) = watch::channel(false);
-    let woken = RefCell::new(Vec::new());
-    let handler = |function: FunctionKind, trigger: Trigger| {
+    let (swept, has_swept) = watch::channel(false);
+    let (woken, commits) = (RefCell::new(Vec::new()), Cell::new(0));
+    let handle = async |function: FunctionKind, trigger: Trigger| {
         woken.borrow_mut().push(function);
-        let report = match &trigger.cause {
-            Cause::Messages(_) => {
-                commit(&folder.path().join("raw"), woken.borrow().len() as u64);
-                committed(1)
+        match (function, &trigger.cause) {
+            (FunctionKind::BronzeEvents, _) => {
+                has_swept.clone().wait_for(|swept| *swept).await.unwrap();
+                commit(&folder.path().join("raw"), commits.get());
+                commits.set(commits.get() + 1);
+                return committed(commits.get());
             }
-            Cause::Partitions(_) | Cause::Objects(_) | Cause::Commits(_) | Cause::Timer(_) => Report::default(),
-        };
-        if matches!(&trigger.cause, Cause::Commits(tables) if tables[0].name() == "raw") {
-            stopper.send_replace(true);
+            (FunctionKind::Silver, Cause::Timer(_)) => {
+                swept.send_replace(true);
+            }
+            (FunctionKind::Silver, Cause::Commits(tables)) => {
+                assert_eq!(*tables, [DatasetName::new("raw")]);
+                stopper.send_replace(true);
+            }
+            _ => {}
         }
-        std::future::ready(report)
+        Report::default()
     };
+    let handler = |function, trigger| handle(function, trigger);
     let watching = host.watch(&handler, &|_| {}, stop);
     tokio::time::timeout(Duration::from_secs(20), watching).await.unwrap();
-    let woken = woken.borrow();
-    for function in [FunctionKind::BronzeEvents, FunctionKind::Silver] {
-        assert!(woken.contains(&function), "{woken:?}");
-    }
-    assert!(!woken.contains(&FunctionKind::Compact));
+    assert!(commits.get() > 0);
+    assert!(!woken.borrow().contains(&FunctionKind::Compact));
 }
 
 #[test]
