@@ -151,7 +151,7 @@ pub(crate) struct RunArguments {
     /// Only these datasets
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub(crate) select: Vec<String>,
-    /// Empty these datasets, or all, and compute them from the start
+    /// Empty these datasets, or all, and compute them from the start; no others but those of `--select` are updated
     #[arg(long, value_name = "NAMES", value_delimiter = ',', num_args = 0.., require_equals = true, default_missing_value = "")]
     pub(crate) full_refresh: Option<Vec<String>>,
     /// Compute them beside the tables in use, for `diff` and `promote`

@@ -137,6 +137,16 @@ def test_a_fault_elsewhere_keeps_no_selected_table_from_its_rows(shop):
     assert "no_such_column" in shop.run("run", "--select", "right", expect=2)
 
 
+def test_a_full_refresh_of_named_tables_updates_no_others(shop):
+    shop.run("run")
+    shop.write("sql/more.sql", "CREATE STREAMING TABLE wrong AS SELECT no_such_column FROM STREAM raw;")
+    report = json.loads(output(shop, "--format", "json", "run", "--full-refresh=sales"))
+    assert {flow["target"] for flow in report["flows"]} == {"sales"}
+    report = json.loads(output(shop, "--format", "json", "run", "--full-refresh=sales", "--select", "by_country"))
+    assert {flow["target"] for flow in report["flows"]} == {"sales", "by_country"}
+    assert "no_such_column" in shop.run("run", "--full-refresh", expect=2)
+
+
 def test_exit_codes_are_those_of_the_help(shop):
     help_text = output(shop, "--help")
     for code, meaning in [(0, "done"), (1, "a flow failed"), (2, "is wrong"), (3, "run the command again")]:

@@ -41,11 +41,8 @@ pub(crate) async fn execute(arguments: &RunArguments, project: Option<&Path>, ou
     }
     let anew: BTreeSet<DatasetName> =
         selection.full_refresh.iter().filter(|dataset| named || lake.can_reset(dataset)).cloned().collect();
-    let found = if arguments.select.is_empty() {
-        lake.check(&anew).await
-    } else {
-        lake.check_only(&selection.refresh, &anew).await
-    };
+    let is_narrowed = !request.select.is_empty() || !request.full_refresh.is_empty();
+    let found = if is_narrowed { lake.check_only(&selection.refresh, &anew).await } else { lake.check(&anew).await };
     let errors: Vec<Diagnostic> = found.into_iter().filter(Diagnostic::is_error).collect();
     if !errors.is_empty() {
         return Err(Failure::Findings(errors));
@@ -53,7 +50,6 @@ pub(crate) async fn execute(arguments: &RunArguments, project: Option<&Path>, ou
     for dataset in &anew {
         lake.full_refresh(dataset).await?;
     }
-    let is_narrowed = !arguments.select.is_empty();
     let lake = Arc::new(if is_narrowed { lake.with_flows_into(&selection.refresh) } else { lake });
     let look = Look::new((pipeline, folder))?;
     if arguments.watch {

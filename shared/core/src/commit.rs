@@ -6,6 +6,8 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
+
 /// Digits of a log entry's file name.
 const ENTRY_DIGITS: usize = 20;
 
@@ -173,7 +175,21 @@ pub fn entry_version(name: &str) -> Option<u64> {
 /// The name of the file of a `_delta_log` that commits a version: what [`entry_version`] reads.
 #[must_use]
 pub fn entry_name(version: u64) -> String {
-    format!("{version:0ENTRY_DIGITS$}.json")
+    format!("{}.json", version_digits(version))
+}
+
+/// A version as the names of a log's files begin with it.
+#[must_use]
+pub fn version_digits(version: u64) -> String {
+    format!("{version:0ENTRY_DIGITS$}")
+}
+
+/// The version of the last checkpoint, of the text of a log's `_last_checkpoint`: <https://github.com/delta-io/delta/blob/master/PROTOCOL.md#last-checkpoint-file>.
+/// `None` where it doesn't tell.
+#[must_use]
+pub fn checkpoint_version(hint: &[u8]) -> Option<u64> {
+    let told: Value = serde_json::from_slice(hint).ok()?;
+    told.get("version")?.as_u64()
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ use std::time::{Duration, SystemTime};
 use headwater_core::commit::{entry_name, entry_version};
 use tokio::time::Instant;
 
+use crate::named_tail::LAST_CHECKPOINT;
+
 /// After so long all names are read again.
 const KEPT_FOR: Duration = Duration::from_secs(60);
 /// Logs that are known at once.
@@ -84,6 +86,6 @@ impl KnownNames {
 
 /// When the name of the last checkpoint was written, and its length: a newer checkpoint is looked for among all names.
 fn last_checkpoint(folder: &Path) -> Option<(SystemTime, u64)> {
-    let found = folder.join("_last_checkpoint").metadata().ok()?;
+    let found = folder.join(LAST_CHECKPOINT).metadata().ok()?;
     Some((found.modified().ok()?, found.len()))
 }

@@ -31,6 +31,7 @@ mod listed_logs;
 mod local_logs;
 mod log_entry;
 mod named;
+mod named_tail;
 mod newest_files;
 mod pin;
 mod protocol;

@@ -1,7 +1,7 @@
 //! The local disk, with listings of logs that cost what is new.
 //!
-//! A folder's names can only be read one by one. Of a log only those after the last checkpoint are asked for, so that the
-//! others, which may be many, are passed over before they are made paths, and not read again for a while.
+//! A folder's names can only be read one by one. Of a log only those after the last checkpoint are asked for: most often they are found by
+//! themselves. Otherwise the others, which may be many, are passed over before they are made paths, and not read again for a while.
 
 use std::fmt;
 use std::ops::Range;
@@ -21,6 +21,7 @@ use object_store::{
 use tokio::runtime::Handle;
 
 use crate::known_names::{Known, KnownNames};
+use crate::named_tail::named_tail;
 
 /// More names than this are left to a listing of everything.
 const FEW: usize = 256;
@@ -57,7 +58,10 @@ fn known_or_read(known: &KnownNames, folder: &FilePath, after: &str) -> std::io:
         return Ok(Some(names));
     }
     let look = Known::begin(folder, after);
-    let names = names_after(folder, after)?;
+    let names = match named_tail(folder, after, FEW) {
+        Some(names) => Some(names),
+        None => names_after(folder, after)?,
+    };
     if let Some(names) = &names {
         known.keep(look, names);
     }

@@ -5,9 +5,8 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use headwater_core::commit::{entry_name, entry_version};
+use headwater_core::commit::{checkpoint_version, entry_name, entry_version};
 use headwater_core::name::DatasetName;
-use serde_json::Value;
 
 use super::WatchedTable;
 use crate::error::{AtPath, Result};
@@ -60,10 +59,9 @@ fn is_there(log: &Path, version: u64) -> Result<bool> {
     fs::exists(&entry).at("look for", &entry)
 }
 
-/// The version of the last checkpoint, if the log tells: <https://github.com/delta-io/delta/blob/master/PROTOCOL.md#last-checkpoint-file>.
+/// The version of the last checkpoint, if the log tells.
 fn last_checkpoint(log: &Path) -> Option<u64> {
-    let told: Value = serde_json::from_slice(&fs::read(log.join("_last_checkpoint")).ok()?).ok()?;
-    told.get("version")?.as_u64()
+    checkpoint_version(&fs::read(log.join("_last_checkpoint")).ok()?)
 }
 
 /// The largest version in a log, by all names; `None` if there is no table yet.
