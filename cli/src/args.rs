@@ -19,7 +19,7 @@ Exit codes:
 Environment:
   HEADWATER_LOG                   log level on stderr, such as info or debug
   HEADWATER_STORAGE               overrides `storage` of the project file
-  HEADWATER_SOURCES_<NAME>        overrides the folder of a source
+  HEADWATER_SOURCES_<NAME>        overrides what a source is bound to
   HEADWATER_ROOTS_<NAME>          overrides the target of a root
   HEADWATER_CONFIGURATION_<NAME>  overrides a value of `configuration`
   NO_COLOR                        no colours";
@@ -114,7 +114,7 @@ pub(crate) enum Command {
                       headwater redrive --dead-letters sqs://flights-dead --to sqs://flights   # without a project"
     )]
     Redrive(RedriveArguments),
-    /// Rewrite small files as larger ones and make checkpoints
+    /// Rewrite small files as larger ones, make checkpoints, clean logs, and delete what nobody reads any more
     Compact(CompactArguments),
     /// Make what a cloud deploys: the program and the project in one zip
     #[command(after_help = "Examples:\n  headwater package aws                              # builds the program\n  \

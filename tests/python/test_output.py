@@ -147,6 +147,26 @@ def test_a_full_refresh_of_named_tables_updates_no_others(shop):
     assert "no_such_column" in shop.run("run", "--full-refresh", expect=2)
 
 
+def test_the_past_is_applied_once_as_changes_and_a_view_of_files_ends(shop):
+    shop.write("sql/more.sql", """
+        CREATE STREAMING TABLE latest;
+        CREATE FLOW past AS AUTO CDC ONCE INTO latest FROM raw KEYS (id) SEQUENCE BY id;
+        CREATE STREAMING TABLE history;
+        CREATE FLOW files AS AUTO CDC ONCE INTO history FROM read_files('in', format => 'csv', header => true, schema => 'id INT, country STRING')
+          KEYS (id) SEQUENCE BY id STORED AS SCD TYPE 2;
+        CREATE MATERIALIZED VIEW seen AS SELECT count(*) AS n FROM read_files('in', format => 'csv', header => true);""")
+    shop.run("validate")
+    for names in ["2", "2"]:
+        shop.run("run")
+        assert output(shop, "--format", "csv", "query", "SELECT n FROM seen") == f"n\n{names}\n"
+    shop.write("in/more.csv", "id,country\n3,IT\n")
+    shop.run("run")
+    assert output(shop, "--format", "csv", "query", "SELECT n FROM seen") == "n\n3\n"
+    assert output(shop, "--format", "csv", "query", "SELECT count(*) AS n FROM history") == "n\n2\n", "applied once"
+    ids = output(shop, "--format", "csv", "query", "SELECT DISTINCT id FROM raw WHERE id IS NOT NULL ORDER BY id")
+    assert output(shop, "--format", "csv", "query", "SELECT id FROM latest ORDER BY id") == ids
+
+
 def test_exit_codes_are_those_of_the_help(shop):
     help_text = output(shop, "--help")
     for code, meaning in [(0, "done"), (1, "a flow failed"), (2, "is wrong"), (3, "run the command again")]:

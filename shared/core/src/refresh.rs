@@ -34,7 +34,7 @@ pub struct RefreshState {
     pub computed_with: Option<i64>,
     /// Fingerprint of the query now.
     pub definition: i64,
-    /// The query reads something that has no version: files, or the current time.
+    /// The query reads something that has no version: files.
     pub unversioned: bool,
 }
 

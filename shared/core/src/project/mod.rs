@@ -112,7 +112,7 @@ pub struct ParsedProject {
 /// `environment` overrides what the file says; other keys are ignored, so that the whole
 /// environment may be given:
 /// - `HEADWATER_STORAGE`: `storage`;
-/// - `HEADWATER_SOURCES_<NAME>`: the spool folder of a source of the file;
+/// - `HEADWATER_SOURCES_<NAME>`: what a source of the file is bound to: a folder, `sqs://…` or `eventhubs://…`;
 /// - `HEADWATER_ROOTS_<NAME>`: the target of a root of the file;
 /// - `HEADWATER_CONFIGURATION_<NAME>`: a value of `configuration`.
 ///

@@ -195,7 +195,7 @@ async fn messages_of_sqs_are_hidden_for_longer_while_they_are_worked_on() {
 }
 
 #[tokio::test]
-async fn a_function_is_woken_until_it_commits_nothing() {
+async fn what_lands_and_streams_is_woken_until_it_commits_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let host = Host { reads_files: true, ..host(folder.path()) };
     let rounds = RefCell::new(std::collections::BTreeMap::new());
@@ -206,7 +206,7 @@ async fn a_function_is_woken_until_it_commits_nothing() {
         std::future::ready(if *round < 3 { committed(*round) } else { Report::default() })
     };
     host.update(&ALL[1..4], &handler, &|_| {}).await.unwrap();
-    assert_eq!(rounds.borrow().values().copied().collect::<Vec<_>>(), [3, 3, 3]);
+    assert_eq!(rounds.borrow().values().copied().collect::<Vec<_>>(), [3, 3, 1]);
 }
 
 #[tokio::test]
@@ -224,6 +224,25 @@ async fn commits_of_others_during_an_update_wake_silver_again() {
     host.update(&[FunctionKind::Silver], &handler, &|_| {}).await.unwrap();
     let expected = [Cause::Timer(Vec::new()), Cause::Commits(vec![DatasetName::new("raw")])];
     assert_eq!(*causes.borrow(), expected);
+}
+
+/// A view of files is computed each time that gold is woken, so that gold never has nothing to commit.
+#[tokio::test]
+async fn an_update_wakes_gold_again_only_where_a_race_was_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    for (outcome, expected) in
+        [(Outcome::Committed { version: 1 }, 1), (Outcome::Retryable { reason: "a race".into() }, 5)]
+    {
+        let woken = Cell::new(0);
+        let handler = |_: FunctionKind, _: Trigger| {
+            woken.set(woken.get() + 1);
+            let mut report = committed(1);
+            report.flows[0].outcome = outcome.clone();
+            std::future::ready(report)
+        };
+        let report = host(folder.path()).update(&[FunctionKind::Gold], &handler, &|_| {}).await.unwrap();
+        assert_eq!((woken.get(), report.flows.len()), (expected, expected));
+    }
 }
 
 /// What arrives is committed only after the sweep that silver begins with: its next wake is for the commits.

@@ -9,7 +9,7 @@ use super::{CommitLog, FunctionKind, Handler, Host, Listener, Progress, blocking
 use crate::error::Result;
 use crate::eventhubs::{Batches, HubSource};
 
-/// Rounds of a function that only says `Retryable`: somebody else works on the same lake.
+/// Rounds of a function that doesn't get on and says `Retryable`: somebody else works on the same lake.
 const PATIENCE: usize = 5;
 
 pub(super) struct Update<'a, H> {
@@ -31,7 +31,7 @@ impl<H: Handler> Update<'_, H> {
                 FunctionKind::BronzeFiles if self.host.reads_files => report.extend(self.repeat(*function).await),
                 FunctionKind::BronzeFiles => {}
                 FunctionKind::Silver => report.extend(self.silver().await?),
-                FunctionKind::Gold => report.extend(self.repeat(*function).await),
+                FunctionKind::Gold => report.extend(self.views().await),
                 FunctionKind::Compact => report.extend(self.wake(*function, Cause::Timer(Vec::new())).await),
             }
         }
@@ -138,6 +138,20 @@ impl<H: Handler> Update<'_, H> {
         }
     }
 
+    /// All views, each after those that it reads; again only where a race was lost, since a view of files is computed each time.
+    async fn views(&self) -> Report {
+        let mut report = Report::default();
+        for _ in 0..PATIENCE {
+            let round = self.wake(FunctionKind::Gold, Cause::Timer(Vec::new())).await;
+            let is_done = !has_lost_a_race(&round);
+            report.extend(round);
+            if is_done {
+                break;
+            }
+        }
+        report
+    }
+
     async fn wake(&self, function: FunctionKind, cause: Cause) -> Report {
         wake(self.handler, self.listener, function, Trigger::new(cause)).await
     }
@@ -150,6 +164,9 @@ fn goes_on(round: &Report, patience: &mut usize) -> bool {
         return true;
     }
     *patience = patience.saturating_sub(1);
-    let lost_a_race = round.flows.iter().any(|flow| matches!(flow.outcome, Outcome::Retryable { .. }));
-    lost_a_race && *patience > 0
+    has_lost_a_race(round) && *patience > 0
+}
+
+fn has_lost_a_race(round: &Report) -> bool {
+    round.flows.iter().any(|flow| matches!(flow.outcome, Outcome::Retryable { .. }))
 }

@@ -118,12 +118,12 @@ async fn operators(run: FlowRun<'_>, session: &SessionContext, query: &Query) ->
 /// The query as the flow runs it.
 fn traced(run: FlowRun<'_>) -> Result<Query> {
     let query = &run.flow.query;
-    let Some(stream) = run.flow.stream().filter(|_| run.flow.kind == FlowKind::Append) else {
-        return Ok(query.clone());
-    };
     if let Some(changes) = &run.flow.changes {
         return project_changes(query, changes).ok_or_else(|| run.untraceable());
     }
+    let Some(stream) = run.flow.stream().filter(|_| run.flow.kind == FlowKind::Append) else {
+        return Ok(query.clone());
+    };
     let event_time = stream.watermark().map(|watermark| Trace::EventTime(&watermark.column));
     let from_outside = stream.dataset().is_none().then_some(Trace::Metadata);
     let traces: Vec<_> = from_outside.into_iter().chain(event_time).collect();
