@@ -9,7 +9,7 @@ use headwater_core::model::{Format, ReadOptions};
 use serde_json::{Value, json};
 
 use super::folders::type_of;
-use super::records::Cutter;
+use super::records::{Cutter, Record};
 use super::sample::Sample;
 use super::unwrap::unwrapped_sample;
 use super::whole::binary_file_schema;
@@ -122,7 +122,8 @@ fn infer_json(texts: &[Vec<u8>], format: &Format) -> Schema {
     let mut values: Vec<Value> = Vec::new();
     for text in texts {
         let (records, _) = Cutter::new(format, text.len()).cut(text, true);
-        let sound = records.iter().filter(|record| record.fault.is_none()).take(SAMPLE_LINES - values.len());
+        let is_sound = |record: &&Record| record.shape(text, format).fault.is_none();
+        let sound = records.iter().filter(is_sound).take(SAMPLE_LINES - values.len());
         values.extend(sound.filter_map(|record| serde_json::from_slice(&text[record.range.clone()]).ok()));
     }
     infer_values(&values)

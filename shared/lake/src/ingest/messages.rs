@@ -12,6 +12,7 @@ use headwater_core::hub::{PARTITION, SEQUENCE_NUMBER};
 use headwater_core::model::{CsvOptions, Format, ReadOptions};
 use headwater_core::provenance::METADATA;
 use headwater_core::trigger::Message;
+use memchr::memchr;
 
 use super::decode::Decoder;
 use super::files::BYTE_ORDER_MARK;
@@ -129,7 +130,8 @@ impl Groups {
 
 /// The records of a body: a JSON object over any number of lines, or one record a line.
 fn body_records(body: &[u8], format: &Format, record_bytes: usize) -> Vec<Record> {
-    let is_one = matches!(format, Format::Json | Format::JsonDocument) && json_shape(body).fault.is_none();
+    let is_json = matches!(format, Format::Json | Format::JsonDocument);
+    let is_one = is_json && memchr(b'\n', body).is_some() && json_shape(body).fault.is_none();
     if is_one {
         return record(body, 0..body.len(), 1, format).into_iter().collect();
     }

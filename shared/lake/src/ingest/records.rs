@@ -9,7 +9,7 @@ use std::ops::Range;
 use headwater_core::model::{CsvOptions, Format};
 use memchr::{memchr, memchr_iter};
 
-use super::json::{NameBits, Shape, json_shape, object_length};
+use super::json::{Shape, json_shape, object_length};
 
 /// A record in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,10 +18,18 @@ pub(super) struct Record {
     pub(super) range: Range<usize>,
     /// Its line, from 1.
     pub(super) line: u64,
-    /// Why it can't be a record, if it can't.
+    /// Why it can't be a record, if that was seen when it was cut: see [`Self::shape`].
     pub(super) fault: Option<&'static str>,
-    /// The outermost names under which it holds a JSON number with a fraction or an exponent.
-    pub(super) fractions: NameBits,
+}
+
+impl Record {
+    /// What it is, seen from its text: whether it is one record, and where numbers have fractions.
+    pub(super) fn shape(&self, text: &[u8], format: &Format) -> Shape {
+        match (self.fault, format) {
+            (None, Format::Json | Format::JsonDocument) => json_shape(&text[self.range.clone()]),
+            (fault, _) => Shape { fault, ..Shape::default() },
+        }
+    }
 }
 
 /// Cuts the text of one input.
@@ -152,20 +160,15 @@ impl<'a> Cutter<'a> {
                 End::Open => self.by_lines = self.open_region(&text[at..]),
                 End::TooLarge => {
                     let range = at..at + self.limit + 1;
-                    records.push(Record { range, line: self.line, fault: None, fractions: NameBits::default() });
+                    records.push(Record { range, line: self.line, fault: None });
                     self.skipping = true;
                     at += self.limit + 1;
                     self.by_lines = self.by_lines.saturating_sub(self.limit + 1);
                 }
             }
         }
-        if is_last && at == text.len() && self.list == List::Inside && !ends_badly(&records) {
-            records.push(Record {
-                range: at..at,
-                line: self.line,
-                fault: Some(OPEN_LIST),
-                fractions: NameBits::default(),
-            });
+        if is_last && at == text.len() && self.list == List::Inside && !ends_badly(&records, text, self.format) {
+            records.push(Record { range: at..at, line: self.line, fault: Some(OPEN_LIST) });
         }
         (records, at)
     }
@@ -271,24 +274,23 @@ pub(super) fn record(text: &[u8], mut range: Range<usize>, line: u64, format: &F
         range.end -= 1;
     }
     let bytes = &text[range.clone()];
-    let shape = match format {
+    let fault = match format {
         Format::Json | Format::JsonDocument if bytes.trim_ascii().is_empty() => return None,
-        Format::Json | Format::JsonDocument => json_shape(bytes),
         Format::Csv(options) if bytes.is_empty() || options.comment.is_some_and(|mark| bytes[0] == mark) => {
             return None;
         }
         Format::Csv(options) => {
             let is_open = memchr(options.quote, bytes).is_some() && is_open(bytes, options);
-            Shape { fault: is_open.then_some("a quoted field isn't closed"), fractions: NameBits::default() }
+            is_open.then_some("a quoted field isn't closed")
         }
-        Format::Text | Format::Raw | Format::Parquet | Format::Avro | Format::BinaryFile => Shape::default(),
+        _ => None,
     };
-    Some(Record { range, line, fault: shape.fault, fractions: shape.fractions })
+    Some(Record { range, line, fault })
 }
 
 /// Whether what comes last has told already that the text was cut short.
-fn ends_badly(records: &[Record]) -> bool {
-    records.last().is_some_and(|record| record.fault.is_some())
+fn ends_badly(records: &[Record], text: &[u8], format: &Format) -> bool {
+    records.last().is_some_and(|record| record.shape(text, format).fault.is_some())
 }
 
 fn is_open(record: &[u8], options: &CsvOptions) -> bool {

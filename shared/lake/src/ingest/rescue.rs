@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use headwater_core::model::Format;
 use serde_json::value::RawValue;
 
-use super::decode::{Bulk, Decoder};
+use super::decode::{Bulk, Decoder, Part};
 use super::records::{Record, record};
 use crate::align::rescued;
 use crate::error::{LakeError, Result};
@@ -29,6 +29,22 @@ impl Decoder {
         record_bytes: usize,
         column: &str,
     ) -> Result<Bulk> {
+        let (whole, others) = self.with_nothing_left(text, &records, record_bytes);
+        let Some(whole) = whole else { return self.rescue(text, records, record_bytes, column) };
+        let rows = self.with_rest(whole.rows, column, &vec![None; whole.of.len()])?;
+        if others.is_empty() {
+            return Ok(Bulk { rows, records, good: whole.of, bad: Vec::new() });
+        }
+        let some = others.iter().map(|index| records[*index].clone()).collect();
+        let bulk = self.rescue(text, some, record_bytes, column)?;
+        let rescued = Part { rows: bulk.rows, of: bulk.good.into_iter().map(|index| others[index]).collect() };
+        let columns = rows.schema();
+        let Part { rows, of } = Part::in_order(vec![Part { rows, of: whole.of }, rescued], &columns)?;
+        let bad = bulk.bad.into_iter().map(|(index, reason)| (others[index], reason)).collect();
+        Ok(Bulk { rows, records, good: of, bad })
+    }
+
+    fn rescue(&self, text: &[u8], records: Vec<Record>, record_bytes: usize, column: &str) -> Result<Bulk> {
         if let Some(rows) = self.all_at_once(text, &records, record_bytes)? {
             let good = (0..records.len()).collect();
             let rows = self.with_rest(rows, column, &vec![None; records.len()])?;
@@ -53,7 +69,8 @@ impl Decoder {
     fn rescue_json(&self, text: &[u8], records: Vec<Record>, record_bytes: usize, column: &str) -> Result<Bulk> {
         let decoder = self.taking_less();
         let part = |record: &Record| {
-            let fits = record.fault.is_none() && record.range.len() <= record_bytes;
+            let is_sound = |record: &Record| record.shape(text, &self.format).fault.is_none();
+            let fits = record.range.len() <= record_bytes && is_sound(record);
             fits.then(|| parts(&text[record.range.clone()], self.output.fields())).flatten()
         };
         let mut parts: Vec<Option<Parts>> = records.iter().map(part).collect();

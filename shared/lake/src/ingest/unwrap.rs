@@ -34,7 +34,8 @@ impl Unwrapped {
             if record.range.len() > record_bytes {
                 unwrapped.bad.push((index, format!("larger than {record_bytes} bytes")));
             } else {
-                unwrapped.open(envelope, index, &text[record.range.clone()], record.fault);
+                let fault = record.shape(text, &Format::Json).fault;
+                unwrapped.open(envelope, index, &text[record.range.clone()], fault);
             }
         }
         unwrapped.records = records;

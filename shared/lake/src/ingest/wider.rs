@@ -26,7 +26,8 @@ impl Decoder {
                 columns.iter().filter_map(|field| wider_column(field, &rows)).collect()
             }
             _ => {
-                let fits = |record: &&Record| record.fault.is_none() && record.range.len() <= record_bytes;
+                let is_sound = |record: &Record| record.shape(text, &self.format).fault.is_none();
+                let fits = |record: &&Record| record.range.len() <= record_bytes && is_sound(record);
                 let records = records.iter().filter(fits).map(|record| &text[record.range.clone()]);
                 records.fold(columns.clone(), |columns, record| wider_fields(&columns, record).unwrap_or(columns))
             }

@@ -18,7 +18,11 @@ impl Decoder {
             Format::Text => self.lines(text, records, some),
             _ => self.json(text, records, some),
         };
-        let rows = rows.map_err(|error| reason(&error))?;
+        self.aligned(rows.map_err(|error| reason(&error))?)
+    }
+
+    /// Rows of the input in the columns wanted.
+    pub(super) fn aligned(&self, rows: RecordBatch) -> Result<RecordBatch, String> {
         if Arc::ptr_eq(&self.input, &self.output) {
             return Ok(rows);
         }

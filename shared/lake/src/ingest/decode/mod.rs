@@ -1,13 +1,14 @@
 //! Decodes records in bulk, and finds the bad ones by halving.
 
 mod columns;
+mod direct;
 mod formats;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
+use arrow::array::{RecordBatch, UInt64Array};
+use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{Schema, SchemaRef};
 use headwater_core::envelope::Envelope;
 use headwater_core::model::Format;
@@ -34,6 +35,34 @@ pub(super) struct Bulk {
     pub(super) bad: Vec<(usize, String)>,
 }
 
+/// Rows, and which records they are.
+#[derive(Debug)]
+pub(super) struct Part {
+    /// One row a record.
+    pub(super) rows: RecordBatch,
+    /// The records' numbers, in the order of the rows.
+    pub(super) of: Vec<usize>,
+}
+
+impl Part {
+    /// The rows of several parts as the records stand, and their numbers.
+    pub(super) fn in_order(mut parts: Vec<Self>, columns: &SchemaRef) -> Result<Self> {
+        if parts.len() == 1 {
+            return Ok(parts.remove(0));
+        }
+        let rows = concat_batches(columns, parts.iter().map(|part| &part.rows)).map_err(LakeError::arrow)?;
+        let of: Vec<usize> = parts.into_iter().flat_map(|part| part.of).collect();
+        if of.is_sorted() {
+            return Ok(Self { rows, of });
+        }
+        let mut places: Vec<(usize, u64)> = of.into_iter().zip(0..).collect();
+        places.sort_unstable();
+        let (of, places): (_, Vec<u64>) = places.into_iter().unzip();
+        let rows = take_record_batch(&rows, &UInt64Array::from(places)).map_err(LakeError::arrow)?;
+        Ok(Self { rows, of })
+    }
+}
+
 /// How records of one input are decoded.
 #[derive(Debug, Clone)]
 pub(super) struct Decoder {
@@ -54,6 +83,16 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
+    /// The rows of the records of which nothing is left over that can be told at once, and the numbers of all others.
+    pub(super) fn with_nothing_left(
+        &self,
+        text: &[u8],
+        records: &[Record],
+        record_bytes: usize,
+    ) -> (Option<Part>, Vec<usize>) {
+        (Self { tells: true, ..self.clone() }).directly(text, records, record_bytes)
+    }
+
     /// The rows of all records, if nothing is wrong with any and nothing is left over.
     ///
     /// # Errors
@@ -119,23 +158,34 @@ impl Decoder {
     }
 
     fn decode_as_cut(&self, text: &[u8], records: Vec<Record>, record_bytes: usize) -> Result<Bulk> {
-        let mut bad = Vec::new();
-        let mut sound = Vec::with_capacity(records.len());
-        for (index, record) in records.iter().enumerate() {
-            match self.fault(text, record, record_bytes) {
+        let (direct, others) = self.directly(text, &records, record_bytes);
+        let (mut parts, mut bad): (Vec<Part>, _) = (direct.into_iter().collect(), Vec::new());
+        let mut sound = Vec::with_capacity(others.len());
+        for index in others {
+            match self.fault(text, &records[index], record_bytes) {
                 Some(fault) => bad.push((index, fault)),
                 None => sound.push(index),
             }
         }
-        let mut batches = Vec::new();
-        self.halve((text, &records), &sound, &mut batches, &mut bad)?;
+        self.halve((text, &records), &sound, &mut parts, &mut bad)?;
         bad.sort();
-        let good = without(sound, &bad);
-        let rows = match batches.as_slice() {
-            [one] => one.clone(),
-            many => concat_batches(&self.output, many).map_err(LakeError::arrow)?,
+        let Part { rows, of } = Part::in_order(parts, &self.output)?;
+        Ok(Bulk { rows, records, good: of, bad })
+    }
+
+    /// The rows of those records of JSON that can be read straight into columns, and the numbers of all others.
+    fn directly(&self, text: &[u8], records: &[Record], record_bytes: usize) -> (Option<Part>, Vec<usize>) {
+        let is_json = matches!(self.format, Format::Json | Format::JsonDocument);
+        // Nothing is read of one that is too large.
+        let bytes = |record: &Record| match record.range.len() {
+            length if length > record_bytes => &[],
+            _ => &text[record.range.clone()],
         };
-        Ok(Bulk { rows, records, good, bad })
+        let taken = is_json.then(|| direct::take(records.iter().map(bytes), &self.input, self.tells)).flatten();
+        let aligned = taken.and_then(|taken| Some((self.aligned(taken.rows).ok()?, taken.left)));
+        let Some((rows, left)) = aligned else { return (None, (0..records.len()).collect()) };
+        let of = (0..records.len()).filter(|number| left.binary_search(number).is_err()).collect();
+        (Some(Part { rows, of }), left)
     }
 
     /// Why a record needn't be tried.
@@ -143,10 +193,11 @@ impl Decoder {
         if record.range.len() > record_bytes {
             return Some(format!("larger than {record_bytes} bytes"));
         }
-        if let Some(fault) = record.fault {
+        let shape = record.shape(text, &self.format);
+        if let Some(fault) = shape.fault {
             return Some(fault.to_owned());
         }
-        let is_suspect = record.fractions.meets(self.integers);
+        let is_suspect = shape.fractions.meets(self.integers);
         is_suspect.then(|| fraction_for_integer(&text[record.range.clone()], self.output.fields())).flatten()
     }
 
@@ -154,14 +205,14 @@ impl Decoder {
         &self,
         (text, records): (&[u8], &[Record]),
         some: &[usize],
-        batches: &mut Vec<RecordBatch>,
+        parts: &mut Vec<Part>,
         bad: &mut Vec<(usize, String)>,
     ) -> Result<()> {
         if some.is_empty() {
             return Ok(());
         }
         match self.attempt(text, records, some) {
-            Ok(rows) if rows.num_rows() == some.len() => batches.push(rows),
+            Ok(rows) if rows.num_rows() == some.len() => parts.push(Part { rows, of: some.to_vec() }),
             Ok(_) if some.len() == 1 => bad.push((some[0], "not one record".into())),
             Err(reason) if some.len() == 1 => {
                 self.tell(&reason, (text, records), some)?;
@@ -172,8 +223,8 @@ impl Decoder {
                     self.tell(&reason, (text, records), some)?;
                 }
                 let (left, right) = some.split_at(some.len() / 2);
-                self.halve((text, records), left, batches, bad)?;
-                self.halve((text, records), right, batches, bad)?;
+                self.halve((text, records), left, parts, bad)?;
+                self.halve((text, records), right, parts, bad)?;
             }
         }
         Ok(())
@@ -182,9 +233,3 @@ impl Decoder {
 
 /// What the decoder says of a field that has no column.
 const WITHOUT_COLUMN: &str = "missing from schema";
-
-/// What is left of the sound records once the bad ones, in order, are taken out.
-fn without(sound: Vec<usize>, bad: &[(usize, String)]) -> Vec<usize> {
-    let refused = |index: &usize| bad.binary_search_by_key(index, |(bad, _)| *bad).is_ok();
-    sound.into_iter().filter(|index| !refused(index)).collect()
-}
