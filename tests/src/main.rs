@@ -41,6 +41,7 @@ mod redrive;
 mod remembered;
 mod requests;
 mod shadows;
+mod shapes;
 #[cfg(target_os = "linux")]
 mod simulation;
 mod slices;

@@ -21,7 +21,7 @@ use crate::hub::HubAddress;
 use crate::name::{DatasetName, FlowName, Layer};
 
 pub use self::cdc::{AutoCdc, ChangeSource, ColumnChoice, StoredAs};
-pub use self::read::{CleanSource, CsvOptions, Evolution, FileOptions, Format, ReadOptions};
+pub use self::read::{CleanSource, CsvOptions, Evolution, FileOptions, Format, Hint, ReadOptions};
 
 /// A checked pipeline.
 #[derive(Debug, Clone)]

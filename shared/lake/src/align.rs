@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StructArray, UInt64Array, new_null_array};
-use arrow::compute::kernels::cmp::distinct;
-use arrow::compute::{CastOptions, cast_with_options, filter_record_batch, not, nullif, take};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, ListArray, MapArray, RecordBatch, StructArray, UInt64Array, new_null_array,
+};
+use arrow::compute::{CastOptions, cast, cast_with_options, filter_record_batch, not, take};
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use arrow::json::LineDelimitedWriter;
 
 use crate::error::{LakeError, Result};
@@ -22,6 +24,9 @@ pub(crate) fn align(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBat
     let columns = schema.fields().iter().map(column).collect::<Result<Vec<_>>>()?;
     in_schema(batch, schema, columns)
 }
+
+/// Why rows don't fit, by their numbers.
+pub(crate) type Reasons = BTreeMap<usize, Vec<String>>;
 
 /// Rows of which a value doesn't fit its column.
 #[derive(Debug)]
@@ -41,7 +46,7 @@ pub(crate) fn fit(batch: &RecordBatch, schema: &SchemaRef) -> Result<(RecordBatc
         Err(LakeError::ColumnDoesNotFit { .. }) => {}
         aligned => return Ok((aligned?, None)),
     }
-    let mut reasons: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+    let mut reasons = Reasons::new();
     let mut columns = Vec::with_capacity(schema.fields().len());
     for field in schema.fields() {
         columns.push(match batch.column_by_name(field.name()) {
@@ -49,22 +54,43 @@ pub(crate) fn fit(batch: &RecordBatch, schema: &SchemaRef) -> Result<(RecordBatc
             None => new_null_array(field.data_type(), batch.num_rows()),
         });
     }
-    let all = in_schema(batch, schema, columns)?;
+    parted(batch, &in_schema(batch, schema, columns)?, reasons)
+}
+
+/// Rows in the wanted schema without those that there are reasons against, as [`fit`].
+pub(crate) fn parted(
+    batch: &RecordBatch,
+    all: &RecordBatch,
+    reasons: Reasons,
+) -> Result<(RecordBatch, Option<(BooleanArray, Misfits)>)> {
+    if reasons.is_empty() {
+        return Ok((all.clone(), None));
+    }
     let fits: BooleanArray = (0..batch.num_rows()).map(|row| Some(!reasons.contains_key(&row))).collect();
     let not_fitting = not(&fits).map_err(LakeError::arrow)?;
     let only = |rows: &RecordBatch, those: &BooleanArray| filter_record_batch(rows, those).map_err(LakeError::arrow);
     let misfits = Misfits {
-        rows: only(&all, &not_fitting)?,
+        rows: only(all, &not_fitting)?,
         reasons: reasons.into_values().map(|reasons| reasons.join("; ")).collect(),
         given: as_json(&only(batch, &not_fitting)?)?,
     };
-    Ok((only(&all, &fits)?, Some((fits, misfits))))
+    Ok((only(all, &fits)?, Some((fits, misfits))))
 }
 
 /// Where a column of this name is; of names that differ in case alone, the one that is spelled so.
-pub(crate) fn position(schema: &SchemaRef, name: &str) -> Option<usize> {
-    let exact = schema.index_of(name).ok();
-    exact.or_else(|| schema.fields().iter().position(|field| field.name().eq_ignore_ascii_case(name)))
+pub(crate) fn position(schema: &Schema, name: &str) -> Option<usize> {
+    field_position(schema.fields(), name)
+}
+
+/// Where a field of this name is, likewise.
+pub(crate) fn field_position(fields: &Fields, name: &str) -> Option<usize> {
+    let exact = fields.iter().position(|field| field.name() == name);
+    exact.or_else(|| fields.iter().position(|field| is_same_name(field.name(), name)))
+}
+
+/// Whether tables take two names for the same: in any case.
+pub(crate) fn is_same_name(one: &str, other: &str) -> bool {
+    one.eq_ignore_ascii_case(other) || !one.is_ascii() && one.to_lowercase() == other.to_lowercase()
 }
 
 /// Whether values of the new type fit a column of the old one without loss.
@@ -81,7 +107,8 @@ pub(crate) fn fits(new: &DataType, old: &DataType) -> bool {
 }
 
 /// The type of a column that takes values of the new type beside those of the old one: the old one, with new fields
-/// of structs after those that it has, or a wider one where it may grow so. `None` if there is none.
+/// of structs after those that it has, or a wider one where it may grow so. A field of a struct that can't have such a type
+/// keeps its own. `None` if there is none.
 pub(crate) fn joined(old: &DataType, new: &DataType, growth: Growth) -> Option<DataType> {
     let (DataType::Struct(old_fields), DataType::Struct(new_fields)) = (old, new) else {
         let same = fits(new, old).then(|| old.clone());
@@ -89,10 +116,11 @@ pub(crate) fn joined(old: &DataType, new: &DataType, growth: Growth) -> Option<D
     };
     let mut fields: Vec<Arc<Field>> = old_fields.to_vec();
     for new in new_fields {
-        match fields.iter_mut().find(|old| old.name().eq_ignore_ascii_case(new.name())) {
+        match fields.iter_mut().find(|old| is_same_name(old.name(), new.name())) {
             Some(old) => {
-                let data_type = joined(old.data_type(), new.data_type(), growth)?;
-                *old = Arc::new(old.as_ref().clone().with_data_type(data_type));
+                if let Some(data_type) = joined(old.data_type(), new.data_type(), growth) {
+                    *old = Arc::new(old.as_ref().clone().with_data_type(data_type));
+                }
             }
             None => fields.push(Arc::new(new.as_ref().clone().with_nullable(true))),
         }
@@ -109,7 +137,7 @@ pub(crate) fn merged(first: &SchemaRef, second: &SchemaRef) -> SchemaRef {
 /// The same, and where types may grow with those that have grown.
 pub(crate) fn grown(first: &SchemaRef, second: &SchemaRef, growth: Growth) -> SchemaRef {
     let same = |schema: &SchemaRef, name: &str| {
-        schema.fields().iter().find(|field| field.name().eq_ignore_ascii_case(name)).map(Arc::clone)
+        schema.fields().iter().find(|field| is_same_name(field.name(), name)).map(Arc::clone)
     };
     let kept = first.fields().iter().map(|field| {
         let new = same(second, field.name());
@@ -122,73 +150,62 @@ pub(crate) fn grown(first: &SchemaRef, second: &SchemaRef, growth: Growth) -> Sc
     Arc::new(Schema::new(fields))
 }
 
-/// A batch in the wanted schema, and for each row what of it isn't there, as a JSON object: columns that aren't wanted,
-/// and values that don't fit theirs.
-pub(crate) fn rescued(batch: &RecordBatch, schema: &SchemaRef) -> Result<(RecordBatch, Vec<Option<String>>)> {
-    let is_wanted = |name: &str| schema.field_with_name(name).is_ok();
-    let unknown = batch
-        .schema()
-        .fields()
-        .iter()
-        .zip(batch.columns())
-        .filter(|(field, _)| !is_wanted(field.name()))
-        .map(|(field, column)| (field.name().clone(), Arc::clone(column), true))
-        .collect::<Vec<_>>();
-    let (mut rest, mut columns) = (unknown, Vec::with_capacity(schema.fields().len()));
-    for field in schema.fields() {
-        let Some(column) = batch.column_by_name(field.name()) else {
-            columns.push(new_null_array(field.data_type(), batch.num_rows()));
-            continue;
-        };
-        let mut reasons = BTreeMap::new();
-        let fitted = fitted_where(column, field, &mut reasons)?;
-        columns.push(exact(column, fitted, &mut reasons)?);
-        if !reasons.is_empty() {
-            let fits: BooleanArray = (0..batch.num_rows()).map(|row| Some(!reasons.contains_key(&row))).collect();
-            rest.push((field.name().clone(), nullif(column, &fits).map_err(LakeError::arrow)?, true));
-        }
-    }
-    let rows = in_schema(batch, schema, columns)?;
-    if rest.is_empty() {
-        return Ok((rows, vec![None; batch.num_rows()]));
-    }
-    let rest = RecordBatch::try_from_iter_with_nullable(rest).map_err(LakeError::arrow)?;
-    let text = |line: Vec<u8>| String::from_utf8(line).ok().filter(|line| line != "{}");
-    Ok((rows, as_json(&rest)?.into_iter().map(text).collect()))
-}
-
 /// A column in the field's type.
-fn fitted(column: &ArrayRef, field: &Field) -> Result<ArrayRef> {
-    if column.data_type() == field.data_type() {
-        return Ok(ArrayRef::clone(column));
-    }
-    if let (DataType::Struct(from), DataType::Struct(to)) = (column.data_type(), field.data_type())
-        && !to.iter().map(|field| field.name()).eq(from.iter().map(|field| field.name()))
-    {
-        return fitted_struct(column.as_struct(), to);
-    }
-    let strict = CastOptions { safe: false, ..CastOptions::default() };
-    cast_with_options(column, field.data_type(), &strict).map_err(|source| LakeError::ColumnDoesNotFit {
+pub(crate) fn fitted(column: &ArrayRef, field: &Field) -> Result<ArrayRef> {
+    cast_by_name(column, field.data_type()).map_err(|error| LakeError::ColumnDoesNotFit {
         column: field.name().clone(),
         from: column.data_type().to_string(),
         to: field.data_type().to_string(),
-        message: source.to_string(),
+        message: error.to_string(),
     })
 }
 
+/// Values in another type, fields of structs by their names at any depth.
+fn cast_by_name(column: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
+    match (column.data_type(), to) {
+        (from, to) if from == to => Ok(ArrayRef::clone(column)),
+        // Of any type.
+        _ if column.logical_null_count() == column.len() => Ok(new_null_array(to, column.len())),
+        (DataType::Struct(_), DataType::Struct(to)) => Ok(Arc::new(struct_by_name(column.as_struct(), to)?)),
+        (DataType::List(_), DataType::List(to)) => {
+            let list = column.as_list::<i32>();
+            let values = cast_by_name(list.values(), to.data_type())?;
+            let list = ListArray::try_new(Arc::clone(to), list.offsets().clone(), values, list.nulls().cloned())?;
+            Ok(Arc::new(list))
+        }
+        (
+            DataType::LargeList(element)
+            | DataType::FixedSizeList(element, _)
+            | DataType::ListView(element)
+            | DataType::LargeListView(element),
+            DataType::List(_),
+        ) => cast_by_name(&cast(column, &DataType::List(Arc::clone(element)))?, to),
+        (DataType::Map(..), DataType::Map(entries, sorted)) => {
+            let (map, DataType::Struct(pair)) = (column.as_map(), entries.data_type()) else {
+                return Err(ArrowError::CastError(format!("{entries} isn't a map's entry")));
+            };
+            let sides = map.entries().columns().iter().zip(pair).map(|(side, to)| cast_by_name(side, to.data_type()));
+            let values = StructArray::try_new(pair.clone(), sides.collect::<Result<_, _>>()?, None)?;
+            let (offsets, nulls) = (map.offsets().clone(), map.nulls().cloned());
+            Ok(Arc::new(MapArray::try_new(Arc::clone(entries), offsets, values, nulls, *sorted)?))
+        }
+        (_, to) => cast_with_options(column, to, &CastOptions { safe: false, ..CastOptions::default() }),
+    }
+}
+
 /// A struct with these fields, by name; NULL for one that it lacks.
-fn fitted_struct(column: &StructArray, fields: &Fields) -> Result<ArrayRef> {
-    let inner = |field: &Arc<Field>| match column.column_by_name(field.name()) {
-        Some(inner) => fitted(inner, field),
+fn struct_by_name(column: &StructArray, fields: &Fields) -> Result<StructArray, ArrowError> {
+    let inner = |field: &Arc<Field>| match field_position(column.fields(), field.name()) {
+        Some(at) => cast_by_name(column.column(at), field.data_type())
+            .map_err(|error| ArrowError::CastError(format!("`{}`: {error}", field.name()))),
         None => Ok(new_null_array(field.data_type(), column.len())),
     };
-    let columns = fields.iter().map(inner).collect::<Result<Vec<_>>>()?;
-    let fitted = StructArray::try_new_with_length(fields.clone(), columns, column.nulls().cloned(), column.len());
-    Ok(Arc::new(fitted.map_err(LakeError::arrow)?))
+    let columns = fields.iter().map(inner).collect::<Result<Vec<_>, _>>()?;
+    StructArray::try_new_with_length(fields.clone(), columns, column.nulls().cloned(), column.len())
 }
 
 /// The same, with NULL for each value that doesn't fit, of which the reasons are kept by row.
-fn fitted_where(column: &ArrayRef, field: &Field, reasons: &mut BTreeMap<usize, Vec<String>>) -> Result<ArrayRef> {
+fn fitted_where(column: &ArrayRef, field: &Field, reasons: &mut Reasons) -> Result<ArrayRef> {
     if let Ok(all) = fitted(column, field) {
         return Ok(all);
     }
@@ -205,34 +222,16 @@ fn fitted_where(column: &ArrayRef, field: &Field, reasons: &mut BTreeMap<usize, 
     fitted(&only(fitting)?, field)
 }
 
-/// Values in their column's type, with NULL for each that has lost a fraction or a time of day in it.
-fn exact(given: &ArrayRef, fitted: ArrayRef, reasons: &mut BTreeMap<usize, Vec<String>>) -> Result<ArrayRef> {
-    let (from, to) = (given.data_type(), fitted.data_type());
-    let may_lose = match from {
-        DataType::Float32 | DataType::Float64 => to.is_integer() || matches!(to, DataType::Decimal128(..)),
-        DataType::Decimal128(..) => from != to && to.is_numeric(),
-        DataType::Timestamp(..) => matches!(to, DataType::Date32),
-        _ => false,
-    };
-    if !may_lose {
-        return Ok(fitted);
-    }
-    let back = cast_with_options(&fitted, from, &CastOptions::default()).map_err(LakeError::arrow)?;
-    let is_other = distinct(&back, given).map_err(LakeError::arrow)?;
-    for row in (0..is_other.len()).filter(|row| is_other.value(*row)) {
-        reasons.entry(row).or_default().push("a part of it would be lost".to_owned());
-    }
-    nullif(&fitted, &is_other).map_err(LakeError::arrow)
-}
-
-fn as_json(rows: &RecordBatch) -> Result<Vec<Vec<u8>>> {
+/// Each row as a JSON object, without what is NULL.
+pub(crate) fn as_json(rows: &RecordBatch) -> Result<Vec<Vec<u8>>> {
     let mut writer = LineDelimitedWriter::new(Vec::new());
     writer.write(rows).and_then(|()| writer.finish()).map_err(LakeError::arrow)?;
     let lines = writer.into_inner();
     Ok(lines.split(|byte| *byte == b'\n').take(rows.num_rows()).map(<[u8]>::to_vec).collect())
 }
 
-fn in_schema(batch: &RecordBatch, schema: &SchemaRef, columns: Vec<ArrayRef>) -> Result<RecordBatch> {
+/// Columns as a batch of as many rows.
+pub(crate) fn in_schema(batch: &RecordBatch, schema: &SchemaRef, columns: Vec<ArrayRef>) -> Result<RecordBatch> {
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options).map_err(LakeError::arrow)
 }

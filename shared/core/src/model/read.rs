@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use sqlparser::ast::DataType;
 
 use super::Column;
 use crate::envelope::Envelope;
@@ -16,8 +17,8 @@ pub struct ReadOptions {
     pub envelope: Option<Envelope>,
     /// Columns given; empty if they are inferred.
     pub schema: Vec<Column>,
-    /// Types for some inferred columns.
-    pub schema_hints: Vec<Column>,
+    /// Types for some inferred columns, and for fields within them.
+    pub schema_hints: Vec<Hint>,
     /// Infer types of JSON and CSV columns, rather than taking them as strings.
     pub infer_column_types: bool,
     /// What becomes of fields that no column is known for.
@@ -44,6 +45,15 @@ impl ReadOptions {
             files: FileOptions::default(),
         }
     }
+}
+
+/// A type for an inferred column, or for what is within one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hint {
+    /// The column's name, then those of fields of structs; `element` is that of an array, `key` and `value` those of a map.
+    pub path: Vec<String>,
+    /// The type.
+    pub data_type: DataType,
 }
 
 /// What becomes of fields that no column is known for: Auto Loader's `schemaEvolutionMode`.

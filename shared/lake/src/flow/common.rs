@@ -131,7 +131,9 @@ impl FlowRun<'_> {
         }
         let key = self.remembered_key();
         let columns = match (self.remembered_columns(main), infer_schema(sample, read)) {
-            (Some(remembered), Ok(inferred)) if read.evolution.adds_columns() => merged(&remembered, &inferred),
+            (Some(remembered), Ok(inferred)) if read.evolution.adds_columns() => {
+                sample.with_told(merged(&remembered, &inferred))
+            }
             (Some(remembered), Ok(_) | Err(_)) => remembered,
             (None, inferred) => inferred?,
         };

@@ -10,8 +10,9 @@ use super::files::{damaged, file_schema};
 use super::parquet::ParquetFile;
 use super::ranges::{Ranges, Stop};
 use super::text::{Reached, TextPart};
-use super::whole::{guarded, place};
+use super::whole::guarded;
 use super::{BadRecord, FileDecoder};
+use crate::align::position;
 use crate::error::Result;
 
 /// A file's rows, batch by batch.
@@ -56,7 +57,7 @@ impl FileDecoder {
             if self.read.rescued_column.is_some() {
                 return Ok((0..schema.fields().len()).collect());
             }
-            let wanted = self.columns.fields().iter().filter_map(|field| place(schema, field.name()));
+            let wanted = self.columns.fields().iter().filter_map(|field| position(schema, field.name()));
             Ok(wanted.collect())
         };
         Ok(Columnar::Parquet(Box::new(ParquetFile::open(ranges, (ratio, from.rows), runtime, wants)?)))

@@ -9,12 +9,13 @@ use chrono::NaiveDate;
 use headwater_core::model::FileOptions;
 
 use super::{FileDecoder, FoundFile};
+use crate::align::is_same_name;
 use crate::error::{LakeError, Result};
 
 /// Whether a folder's name is to be a column.
 pub(super) fn is_wanted(name: &str, options: &FileOptions) -> bool {
     let only = options.partition_columns.as_ref();
-    only.is_none_or(|names| names.iter().any(|wanted| wanted.eq_ignore_ascii_case(name)))
+    only.is_none_or(|names| names.iter().any(|wanted| is_same_name(wanted, name)))
 }
 
 /// The type of a column with these values.
@@ -40,7 +41,7 @@ impl FileDecoder {
         let mut constants = Vec::new();
         for (name, value) in file.folders.iter().filter(|(name, _)| is_wanted(name, &self.read.files)) {
             let fields = self.columns.fields();
-            let Some(field) = fields.iter().find(|field| field.name().eq_ignore_ascii_case(name)) else { continue };
+            let Some(field) = fields.iter().find(|field| is_same_name(field.name(), name)) else { continue };
             let text = Arc::new(StringArray::from(vec![value.as_deref()])) as ArrayRef;
             let value = cast_with_options(&text, field.data_type(), &strict)
                 .map_err(|error| format!("folder `{name}=…` doesn't fit column `{}`: {error}", field.name()))?;

@@ -1,27 +1,28 @@
 //! Columns from a sample.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use arrow::json::reader::infer_json_schema_from_iterator;
 use headwater_core::model::{Format, ReadOptions};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::folders::type_of;
+use super::hints::hinted;
+use super::inferred::Inferred;
 use super::records::{Cutter, Record};
 use super::sample::Sample;
 use super::unwrap::unwrapped_sample;
 use super::whole::binary_file_schema;
-use crate::align::{fits, merged};
-use crate::engine::{arrow_schema, storable_schema};
+use crate::align::{fits, is_same_name, merged};
+use crate::engine::storable_schema;
 use crate::error::{LakeError, Result};
 
 /// Lines that are looked at.
 const SAMPLE_LINES: usize = 10_000;
 
 /// The columns of a sample, in the order in which they are first seen, those of one JSON record by
-/// name; hints override. A JSON column whose values contradict each other is text. What can't be read
+/// name; hints override. A JSON column or field whose values contradict each other is text. What can't be read
 /// in the sample is left out. Without `inferColumnTypes` all columns are strings.
 ///
 /// # Errors
@@ -47,21 +48,9 @@ pub fn infer_schema(sample: &Sample, read: &ReadOptions) -> Result<SchemaRef> {
     let learned = sample.columns.iter().filter(|_| read.format.is_untyped());
     let inferred = learned.fold(Arc::new(inferred), |known, more| merged(&known, more));
     let inferred = with_folders(inferred.as_ref().clone(), sample);
-    let hints = arrow_schema(&read.schema_hints)?;
-    let field = |field: &Arc<Field>| {
-        let hinted = hints.field_with_name(field.name()).ok().map(|hint| hint.data_type().clone());
-        let text = !read.infer_column_types && read.format.is_untyped();
-        let data_type = hinted.unwrap_or_else(|| if text { DataType::Utf8 } else { field.data_type().clone() });
-        Field::new(field.name(), data_type, true)
-    };
-    let mut fields: Vec<Field> = inferred.fields().iter().map(field).collect();
-    fields.extend(
-        hints
-            .fields()
-            .iter()
-            .filter(|hint| inferred.column_with_name(hint.name()).is_none())
-            .map(|hint| hint.as_ref().clone()),
-    );
+    let is_text = !read.infer_column_types && read.format.is_untyped();
+    let plain = |inferred: &DataType| if is_text { DataType::Utf8 } else { inferred.clone() };
+    let fields = hinted(&inferred, &read.schema_hints, plain)?;
     if fields.is_empty() {
         return Err(LakeError::Configuration {
             message: "no columns can be inferred: the sample holds no record".into(),
@@ -75,7 +64,7 @@ pub fn infer_schema(sample: &Sample, read: &ReadOptions) -> Result<SchemaRef> {
 fn infer_columns(files: &[SchemaRef]) -> Schema {
     let mut fields: Vec<Field> = Vec::new();
     for field in files.iter().flat_map(|schema| schema.fields()) {
-        match fields.iter_mut().find(|known| known.name().eq_ignore_ascii_case(field.name())) {
+        match fields.iter_mut().find(|known| is_same_name(known.name(), field.name())) {
             Some(known) if fits(known.data_type(), field.data_type()) => {
                 *known = known.clone().with_data_type(field.data_type().clone());
             }
@@ -91,7 +80,7 @@ fn with_folders(inferred: Schema, sample: &Sample) -> Schema {
     if sample.folders.is_empty() || inferred.fields().is_empty() {
         return inferred;
     }
-    let is_folder = |field: &Field| sample.folders.keys().any(|name| name.eq_ignore_ascii_case(field.name()));
+    let is_folder = |field: &Field| sample.folders.keys().any(|name| is_same_name(name, field.name()));
     let own = inferred.fields().iter().filter(|field| !is_folder(field)).map(|field| field.as_ref().clone());
     let folders =
         sample.folders.iter().map(|(name, values)| Field::new(name, type_of(values.iter().map(String::as_str)), true));
@@ -131,23 +120,9 @@ fn infer_json(texts: &[Vec<u8>], format: &Format) -> Schema {
 
 /// The columns of objects, those of each by name.
 pub(super) fn infer_values(objects: &[Value]) -> Schema {
-    infer_json_schema_from_iterator(objects.iter().map(Ok)).unwrap_or_else(|_| infer_each(objects))
-}
-
-/// The columns of objects some of which contradict each other: a column that does is text.
-fn infer_each(objects: &[Value]) -> Schema {
-    let mut names: Vec<&String> = Vec::new();
-    let mut known = HashSet::new();
-    names.extend(
-        objects.iter().filter_map(Value::as_object).flat_map(|object| object.keys()).filter(|name| known.insert(*name)),
-    );
-    let alone = |name: &String| {
-        let values = objects.iter().filter_map(|object| object.get(name).map(|value| json!({ name: value })));
-        let schema = infer_json_schema_from_iterator(values.map(Ok)).ok();
-        let found = schema.and_then(|schema| schema.field_with_name(name).cloned().ok());
-        found.unwrap_or_else(|| Field::new(name, DataType::Utf8, true))
-    };
-    Schema::new(names.into_iter().map(alone).collect::<Vec<_>>())
+    let mut inferred = Inferred::default();
+    objects.iter().filter_map(Value::as_object).for_each(|object| inferred.see(object));
+    Schema::new(inferred.fields())
 }
 
 pub(super) fn infer_csv(sample: &[u8], options: &headwater_core::model::CsvOptions) -> Schema {

@@ -100,6 +100,21 @@ pub(super) fn object_length(text: &[u8]) -> Option<usize> {
     None
 }
 
+/// JSON without the blanks between its tokens.
+pub(super) fn compact(json: &[u8], into: &mut Vec<u8>) {
+    let mut at = 0;
+    while let Some(byte) = json.get(at) {
+        let end = match byte {
+            b'"' => (string_end(json, at + 1) + 1).min(json.len()),
+            _ => at + 1,
+        };
+        if !byte.is_ascii_whitespace() {
+            into.extend_from_slice(&json[at..end]);
+        }
+        at = end;
+    }
+}
+
 /// The quote that ends a string, or the end of the text.
 fn string_end(record: &[u8], start: usize) -> usize {
     let mut at = start;

@@ -15,7 +15,7 @@ use arrow::error::ArrowError;
 
 use crate::engine::storable_schema;
 
-/// The columns that a file's become.
+/// The columns that a file's become. All can be NULL, nested ones too: the next file may lack them.
 pub(super) fn plain_schema(schema: &Schema) -> SchemaRef {
     let fields: Vec<Field> = schema.fields().iter().map(|field| plain_field(field).with_nullable(true)).collect();
     storable_schema(&Arc::new(Schema::new(fields)))
@@ -30,8 +30,7 @@ pub(super) fn plain_rows(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> 
 }
 
 fn plain_field(field: &Field) -> Field {
-    let is_union = matches!(field.data_type(), DataType::Union(..));
-    Field::new(field.name(), plain_type(field.data_type()), field.is_nullable() || is_union)
+    Field::new(field.name(), plain_type(field.data_type()), true)
 }
 
 fn plain_type(data_type: &DataType) -> DataType {
@@ -41,10 +40,17 @@ fn plain_type(data_type: &DataType) -> DataType {
         DataType::Struct(fields) => DataType::Struct(fields.iter().map(plain_arc).collect()),
         DataType::List(element) => DataType::List(plain_arc(element)),
         DataType::LargeList(element) => DataType::LargeList(plain_arc(element)),
-        DataType::Map(entries, sorted) => DataType::Map(plain_arc(entries), *sorted),
+        DataType::Map(entries, sorted) => DataType::Map(plain_entries(entries), *sorted),
         DataType::Time32(_) | DataType::Time64(_) | DataType::Interval(_) | DataType::Duration(_) => DataType::Utf8,
         other => other.clone(),
     }
+}
+
+/// Entries of a map, of which neither they nor their keys can be NULL.
+fn plain_entries(entries: &Arc<Field>) -> Arc<Field> {
+    let DataType::Struct(pair) = plain_type(entries.data_type()) else { return Arc::clone(entries) };
+    let pair = pair.iter().enumerate().map(|(at, side)| side.as_ref().clone().with_nullable(at > 0));
+    Arc::new(Field::new(entries.name(), DataType::Struct(pair.collect()), false))
 }
 
 /// The members of a union that aren't NULL.

@@ -1,5 +1,6 @@
 //! Records with what has no column, or doesn't fit its own, put aside in a column of its own, as JSON.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -9,15 +10,10 @@ use headwater_core::model::Format;
 use serde_json::value::RawValue;
 
 use super::decode::{Bulk, Decoder, Part};
+use super::fitting::rescued;
+use super::parted::{Parts, object, parts, quoted};
 use super::records::{Record, record};
-use crate::align::rescued;
 use crate::error::{LakeError, Result};
-
-/// A record in two: what is decoded, and what is rescued.
-struct Parts {
-    kept: BTreeMap<String, String>,
-    rest: BTreeMap<String, String>,
-}
 
 impl Decoder {
     /// Decodes records into the columns and `column`, which takes the rest of each. A record that can't be read at
@@ -73,12 +69,13 @@ impl Decoder {
             let fits = record.range.len() <= record_bytes && is_sound(record);
             fits.then(|| parts(&text[record.range.clone()], self.output.fields())).flatten()
         };
-        let mut parts: Vec<Option<Parts>> = records.iter().map(part).collect();
+        let mut parts: Vec<Option<Parts<'_>>> = records.iter().map(part).collect();
         let mut bulk = decoder.decode_parts((text, &records), &parts, record_bytes)?;
         if !bulk.bad.is_empty() {
             for (index, _) in &bulk.bad {
                 if let Some(parts) = &mut parts[*index] {
-                    decoder.put_misfits_aside(parts, record_bytes)?;
+                    let given = &text[records[*index].range.clone()];
+                    decoder.put_misfits_aside(given, parts, self.output.fields(), record_bytes)?;
                 }
             }
             bulk = decoder.decode_parts((text, &records), &parts, record_bytes)?;
@@ -95,7 +92,7 @@ impl Decoder {
     fn decode_parts(
         &self,
         (text, records): (&[u8], &[Record]),
-        parts: &[Option<Parts>],
+        parts: &[Option<Parts<'_>>],
         record_bytes: usize,
     ) -> Result<Bulk> {
         let mut kept = Vec::with_capacity(text.len());
@@ -116,25 +113,44 @@ impl Decoder {
         self.decode(&kept, pieces, record_bytes)
     }
 
-    /// Takes those fields out that don't fit their columns, each tried by itself.
-    fn put_misfits_aside(&self, parts: &mut Parts, record_bytes: usize) -> Result<()> {
-        let mut misfits = Vec::new();
-        for (name, value) in &parts.kept {
-            let Some((_, field)) = self.output.fields().find(name) else { continue };
-            let alone = self.of_columns(&Arc::new(Schema::new(vec![Arc::clone(field)])));
-            let text = object(&BTreeMap::from([(name.clone(), value.clone())]));
-            let whole = record(text.as_bytes(), 0..text.len(), 1, &Format::Json);
-            let decoded = alone.decode(text.as_bytes(), whole.into_iter().collect(), record_bytes)?;
-            if !decoded.bad.is_empty() {
-                misfits.push(name.clone());
+    /// Takes those fields out that don't fit their columns, each tried by itself, those of structs by themselves too.
+    fn put_misfits_aside<'a>(
+        &self,
+        given: &'a [u8],
+        parts: &mut Parts<'a>,
+        columns: &Fields,
+        record_bytes: usize,
+    ) -> Result<()> {
+        let given: BTreeMap<String, &'a RawValue> = serde_json::from_slice(given).unwrap_or_default();
+        for (name, value) in given {
+            let Some((_, field)) = columns.find(&name) else { continue };
+            let Some(kept) = parts.kept.get(&name) else { continue };
+            if self.takes(field, kept, record_bytes)? {
+                continue;
             }
-        }
-        for name in misfits {
-            if let Some(value) = parts.kept.remove(&name) {
-                parts.rest.insert(name, value);
-            }
+            let inner = match field.data_type() {
+                DataType::Struct(inner) => self::parts(value.get().as_bytes(), inner).zip(Some(inner)),
+                _ => None,
+            };
+            // All of a list or a map, in the place of the rest of its elements.
+            let Some((mut own, inner)) = inner else {
+                parts.kept.remove(&name);
+                parts.rest.insert(name, Cow::Borrowed(value.get()));
+                continue;
+            };
+            self.put_misfits_aside(value.get().as_bytes(), &mut own, inner, record_bytes)?;
+            parts.kept.insert(name.clone(), Cow::Owned(object(&own.kept)));
+            parts.rest.insert(name, Cow::Owned(object(&own.rest)));
         }
         Ok(())
+    }
+
+    /// Whether a column takes a value.
+    fn takes(&self, field: &Arc<Field>, value: &str, record_bytes: usize) -> Result<bool> {
+        let alone = self.of_columns(&Arc::new(Schema::new(vec![Arc::clone(field)])));
+        let text = object(&BTreeMap::from([(field.name().clone(), Cow::Borrowed(value))]));
+        let whole = record(text.as_bytes(), 0..text.len(), 1, &Format::Json);
+        Ok(alone.decode(text.as_bytes(), whole.into_iter().collect(), record_bytes)?.bad.is_empty())
     }
 
     fn with_rest(&self, rows: RecordBatch, column: &str, rest: &[Option<String>]) -> Result<RecordBatch> {
@@ -160,34 +176,4 @@ pub(super) fn with_file_path(mut object: String, path: Option<&str>) -> String {
         object = format!("{object}{comma}\"_file_path\":{}}}", quoted(path));
     }
     object
-}
-
-/// The fields of a record, parted by whether they have columns; nested ones within theirs. `None` if it isn't JSON.
-fn parts(record: &[u8], columns: &Fields) -> Option<Parts> {
-    let fields: BTreeMap<String, &RawValue> = serde_json::from_slice(record).ok()?;
-    let mut parts = Parts { kept: BTreeMap::new(), rest: BTreeMap::new() };
-    for (name, value) in fields {
-        match columns.find(&name).map(|(_, field)| field.data_type()) {
-            Some(DataType::Struct(inner)) if value.get().starts_with('{') => {
-                let Parts { kept, rest } = self::parts(value.get().as_bytes(), inner)?;
-                if !rest.is_empty() {
-                    parts.rest.insert(name.clone(), object(&rest));
-                }
-                parts.kept.insert(name, object(&kept));
-            }
-            Some(_) => drop(parts.kept.insert(name, value.get().to_owned())),
-            None => drop(parts.rest.insert(name, value.get().to_owned())),
-        }
-    }
-    Some(parts)
-}
-
-/// A JSON object of fields whose values are JSON.
-fn object(fields: &BTreeMap<String, String>) -> String {
-    let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{}:{value}", quoted(name))).collect();
-    format!("{{{}}}", fields.join(","))
-}
-
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
 }

@@ -16,7 +16,7 @@ use super::folders::is_wanted;
 use super::parquet::parquet_schema;
 use super::plain::plain_schema;
 use super::ranges::{CHUNK, Ranges, Stop};
-use crate::align::{grown, position};
+use crate::align::{grown, merged, position};
 use crate::engine::storable_schema;
 use crate::error::{LakeError, Result};
 use crate::widening::Growth;
@@ -60,6 +60,11 @@ impl Sample {
         let is_new = !self.columns.contains(&columns);
         self.columns.push(columns);
         is_new
+    }
+
+    /// Columns with those that were met later on, or that files say they have: values of the texts may contradict them.
+    pub(crate) fn with_told(&self, columns: SchemaRef) -> SchemaRef {
+        self.columns.iter().fold(columns, |known, told| merged(&known, told))
     }
 
     /// Columns in types for what files say of theirs, and for values that were met and didn't fit: where text is read, these

@@ -4,6 +4,7 @@ use arrow::datatypes::{DataType, Fields, Schema};
 use serde_json::{Map, Value};
 
 use super::infer::infer_values;
+use crate::align::is_same_name;
 
 /// New fields of one record at most: one with more makes no columns.
 const NEW_FIELDS: usize = 500;
@@ -33,7 +34,7 @@ fn without_column(object: Map<String, Value>, known: &Fields) -> Map<String, Val
             }
             _ => None,
         },
-        (None, _) if known.iter().any(|field| field.name().eq_ignore_ascii_case(&name)) => None,
+        (None, _) if known.iter().any(|field| is_same_name(field.name(), &name)) => None,
         (None, value) => Some((name, value)),
     });
     new.collect()

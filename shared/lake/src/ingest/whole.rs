@@ -14,11 +14,12 @@ use headwater_core::parts::Position;
 
 use super::decode::{tells, without_rescued};
 use super::files::{damaged, file_schema, origin, with_metadata};
+use super::fitting::{fit_exactly, rescued};
 use super::plain::{plain_rows, plain_schema};
 use super::ranges::{Ranges, Stop};
 use super::rescue::with_file_path;
 use super::{BadRecord, FileDecoder, FoundFile};
-use crate::align::{fit, joined, rescued};
+use crate::align::{is_same_name, joined, position};
 use crate::error::{LakeError, Result};
 use crate::widening::Growth;
 
@@ -102,8 +103,8 @@ impl FileDecoder {
             return Ok(());
         }
         let growth = Growth::of(self.read.evolution.widens_types());
-        let is_folder = |name: &str| file.folders.iter().any(|(folder, _)| folder.eq_ignore_ascii_case(name));
-        let is_new = |field: &&Arc<Field>| match place(&self.columns, field.name()) {
+        let is_folder = |name: &str| file.folders.iter().any(|(folder, _)| is_same_name(folder, name));
+        let is_new = |field: &&Arc<Field>| match position(&self.columns, field.name()) {
             None => !is_folder(field.name()),
             Some(at) => {
                 let known = self.columns.field(at).data_type();
@@ -153,7 +154,7 @@ impl FileDecoder {
             let rows = RecordBatch::try_new(Arc::clone(&self.columns), values).map_err(damaged)?;
             return Ok((with_metadata(rows, file, before..).map_err(Stop::Unreadable)?, Vec::new()));
         }
-        let (rows, rest) = fit(&rows, &self.columns).map_err(Stop::Unreadable)?;
+        let (rows, rest) = fit_exactly(&rows, &self.columns, tells(&self.read)).map_err(Stop::Unreadable)?;
         // Rows that don't fit have their numbers too.
         let places: Vec<i64> = match &rest {
             Some((fits, _)) => (before..).zip(fits).filter(|(_, fits)| *fits == Some(true)).map(|(at, _)| at).collect(),
@@ -172,19 +173,12 @@ impl FileDecoder {
     }
 }
 
-/// Where a column stands in a file: by its name, or else by its name in another case.
-pub(super) fn place(schema: &Schema, name: &str) -> Option<usize> {
-    let fields = schema.fields();
-    let exact = fields.iter().position(|field| field.name() == name);
-    exact.or_else(|| fields.iter().position(|field| field.name().eq_ignore_ascii_case(name)))
-}
-
 /// The file's columns, those that are wanted by the names wanted.
 fn named(rows: &RecordBatch, wanted: &SchemaRef) -> std::result::Result<RecordBatch, arrow::error::ArrowError> {
     let schema = rows.schema();
     let mut names: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
     for field in wanted.fields() {
-        if let Some(at) = place(&schema, field.name()) {
+        if let Some(at) = position(&schema, field.name()) {
             names[at].clone_from(field.name());
         }
     }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use sqlparser::ast::{
     BinaryOperator, ColumnDef, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Spanned, Value,
 };
-use sqlparser::parser::Parser;
-use sqlparser::tokenizer::TokenWithSpan;
+use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::ParsedSource;
 use super::dialect::SparkDialect;
@@ -19,7 +19,7 @@ use super::text::Text;
 use super::tokens::{range, too_deep, too_long};
 use crate::diagnostic::{Diagnostic, SourceFile, Span};
 use crate::envelope::Envelope;
-use crate::model::{Column, CsvOptions, Evolution, Format, ReadOptions};
+use crate::model::{Column, CsvOptions, Evolution, Format, Hint, ReadOptions};
 
 /// A table function's call as a source; all that is wrong with it at once.
 pub(super) fn read_call(
@@ -77,26 +77,41 @@ pub(super) fn read_call(
 
 /// Columns of a DDL string such as `id BIGINT, at TIMESTAMP NOT NULL`.
 pub fn columns_of_ddl(ddl: &str) -> Result<Vec<Column>, String> {
+    Ok(list_of_ddl(ddl, |parser| parser.parse_column_def())?.into_iter().map(column).collect())
+}
+
+/// Hints of a DDL string such as `id BIGINT, customer.tags.element STRING`.
+fn hints_of_ddl(ddl: &str) -> Result<Vec<Hint>, String> {
+    list_of_ddl(ddl, |parser| {
+        let mut path = vec![parser.parse_identifier()?.value];
+        while parser.consume_token(&Token::Period) {
+            path.push(parser.parse_identifier()?.value);
+        }
+        let data_type = parser.parse_data_type()?;
+        while parser.parse_optional_column_option()?.is_some() {}
+        Ok(Hint { path, data_type })
+    })
+}
+
+fn list_of_ddl<T>(ddl: &str, parse: impl FnMut(&mut Parser<'_>) -> Result<T, ParserError>) -> Result<Vec<T>, String> {
     let file = SourceFile::new("schema", ddl);
     let text = super::text::substitute(&file, &std::collections::BTreeMap::new(), &[], &mut Vec::new());
     let (statements, failure) = super::tokens::statements(&text);
     if let Some(failure) = failure {
         return Err(failure.message);
     }
-    let tokens: Vec<_> =
-        statements.into_iter().flatten().filter(|token| token.token != sqlparser::tokenizer::Token::Colon).collect();
+    let tokens: Vec<_> = statements.into_iter().flatten().filter(|token| token.token != Token::Colon).collect();
     if too_deep(&tokens).or_else(|| too_long(&tokens)).is_some() {
         return Err("it is nested too deeply".to_owned());
     }
     let dialect = SparkDialect::new(tokens.len());
     let mut parser = Parser::new(&dialect).with_tokens_with_locations(tokens);
-    let columns =
-        parser.parse_comma_separated(|parser| parser.parse_column_def()).map_err(|error| message_of(&error))?;
+    let columns = parser.parse_comma_separated(parse).map_err(|error| message_of(&error))?;
     let rest = parser.peek_token();
-    if rest.token != sqlparser::tokenizer::Token::EOF {
+    if rest.token != Token::EOF {
         return Err(format!("unexpected `{}` after the columns", rest.token));
     }
-    Ok(columns.into_iter().map(column).collect())
+    Ok(columns)
 }
 
 fn column(definition: ColumnDef) -> Column {
@@ -145,8 +160,8 @@ impl Options {
         match lower.as_str() {
             "format" => self.format = Some((value.to_lowercase(), span.clone())),
             "envelope" => self.envelope(value),
-            "schema" => self.read.schema = self.columns(name, value),
-            "schemahints" => self.read.schema_hints = self.columns(name, value),
+            "schema" => self.read.schema = self.list(name, value, columns_of_ddl),
+            "schemahints" => self.read.schema_hints = self.list(name, value, hints_of_ddl),
             "infercolumntypes" | "inferschema" => self.read.infer_column_types = self.boolean(name, value),
             "header" => self.csv.header = self.boolean(name, value),
             "sep" | "delimiter" => self.csv.separator = self.byte(name, value).unwrap_or(b','),
@@ -225,14 +240,22 @@ impl Options {
         if self.read.format != Format::Json {
             self.fail("INVALID_OPTION", "an envelope is JSON".into(), "add format => 'json'");
         }
-        let columns = if self.read.schema.is_empty() { &mut self.read.schema_hints } else { &mut self.read.schema };
-        let is_new = |column: &Column| !columns.iter().any(|known| known.name.eq_ignore_ascii_case(&column.name));
+        let is_new = |column: &Column| {
+            let is_same = |known: &str| known.eq_ignore_ascii_case(&column.name);
+            let hinted = self.read.schema_hints.iter().any(|hint| hint.path.first().is_some_and(|name| is_same(name)));
+            !hinted && !self.read.schema.iter().any(|known| is_same(&known.name))
+        };
         let more: Vec<Column> = envelope.columns().into_iter().filter(is_new).collect();
-        columns.extend(more);
+        if self.read.schema.is_empty() {
+            let hints = more.into_iter().map(|column| Hint { path: vec![column.name], data_type: column.data_type });
+            self.read.schema_hints.extend(hints);
+        } else {
+            self.read.schema.extend(more);
+        }
     }
 
-    fn columns(&mut self, name: &str, value: &str) -> Vec<Column> {
-        columns_of_ddl(value).unwrap_or_else(|message| {
+    fn list<T>(&mut self, name: &str, value: &str, parse: fn(&str) -> Result<Vec<T>, String>) -> Vec<T> {
+        parse(value).unwrap_or_else(|message| {
             self.fail(
                 "INVALID_SCHEMA",
                 format!("`{name}` can't be read: {message}"),

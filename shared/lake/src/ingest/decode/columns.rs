@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use arrow::datatypes::{DECIMAL256_MAX_PRECISION, DataType, Field, Fields, Schema, SchemaRef};
 use headwater_core::model::{CsvOptions, Evolution, Format, ReadOptions};
 
 use super::Decoder;
+use crate::align::is_same_name;
 use crate::error::Result;
 use crate::ingest::infer::{column_names, infer_csv};
 use crate::ingest::json::{NameBits, columns_of_integers};
@@ -19,7 +20,7 @@ impl Decoder {
         let is_json = matches!(read.format, Format::Json | Format::JsonDocument);
         let columns = without_rescued(columns, read);
         Self {
-            input: if is_json { with_times_as_text(&columns) } else { Arc::clone(&columns) },
+            input: as_read(&columns, is_json),
             envelope: read.envelope,
             integers: if is_json { columns_of_integers(columns.fields()) } else { NameBits::default() },
             output: columns,
@@ -49,12 +50,12 @@ impl Decoder {
         let mut field = |(name, given): (&String, &String)| {
             let same = |field: &Field, name: &str, exact: bool| match exact {
                 true => field.name() == name,
-                false => field.name().eq_ignore_ascii_case(name),
+                false => is_same_name(field.name(), name),
             };
             let find = |(name, exact): (&String, bool)| wanted.iter().position(|field| same(field, name, exact));
             // A column may be called as one of several in the header.
             match [(name, true), (name, false), (given, true), (given, false)].into_iter().find_map(find) {
-                Some(at) => wanted.swap_remove(at).as_ref().clone(),
+                Some(at) => field_as_read(wanted.swap_remove(at), false).as_ref().clone(),
                 None => Field::new(format!("{name}{NOT_READ}"), DataType::Utf8, true),
             }
         };
@@ -71,7 +72,7 @@ impl Decoder {
                 return Err(decoder.told(Schema::new(found)));
             }
         }
-        if fields.iter().ne(decoder.output.fields().iter().map(AsRef::as_ref)) {
+        if fields.iter().ne(decoder.input.fields().iter().map(AsRef::as_ref)) {
             decoder.input = Arc::new(Schema::new(fields));
         }
         Ok(Some(decoder))
@@ -85,7 +86,7 @@ impl Decoder {
     /// The same for other columns of JSON.
     pub(in crate::ingest) fn of_columns(&self, columns: &SchemaRef) -> Self {
         Self {
-            input: with_times_as_text(columns),
+            input: as_read(columns, true),
             output: Arc::clone(columns),
             integers: columns_of_integers(columns.fields()),
             ..self.clone()
@@ -118,19 +119,22 @@ pub(in crate::ingest) fn without_rescued(columns: &SchemaRef, read: &ReadOptions
     Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>()))
 }
 
-/// The columns with dates and timestamps, at any depth, as text, which is read strictly afterwards: the decoder
-/// itself would take a bare number for microseconds or days.
-fn with_times_as_text(columns: &SchemaRef) -> SchemaRef {
-    let fields: Fields = columns.fields().iter().map(time_as_text).collect();
+/// The columns as the decoders read them, at any depth. Decimals have one more digit behind the point, by which they are
+/// rounded afterwards, where the decoders would cut them off. Dates and timestamps of JSON are text, which is read strictly
+/// afterwards: the decoder itself would take a bare number for microseconds or days.
+fn as_read(columns: &SchemaRef, is_json: bool) -> SchemaRef {
+    let fields: Fields = columns.fields().iter().map(|field| field_as_read(field, is_json)).collect();
     if fields == *columns.fields() { Arc::clone(columns) } else { Arc::new(Schema::new(fields)) }
 }
 
-fn time_as_text(field: &Arc<Field>) -> Arc<Field> {
+fn field_as_read(field: &Arc<Field>, is_json: bool) -> Arc<Field> {
+    let inner = |field: &Arc<Field>| field_as_read(field, is_json);
     let data_type = match field.data_type() {
-        DataType::Timestamp(..) | DataType::Date32 => DataType::Utf8,
-        DataType::Struct(fields) => DataType::Struct(fields.iter().map(time_as_text).collect()),
-        DataType::List(element) => DataType::List(time_as_text(element)),
-        DataType::Map(entries, sorted) => DataType::Map(time_as_text(entries), *sorted),
+        DataType::Decimal128(_, scale) => DataType::Decimal256(DECIMAL256_MAX_PRECISION, scale.saturating_add(1)),
+        DataType::Timestamp(..) | DataType::Date32 if is_json => DataType::Utf8,
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(inner).collect()),
+        DataType::List(element) => DataType::List(inner(element)),
+        DataType::Map(entries, sorted) => DataType::Map(inner(entries), *sorted),
         _ => return Arc::clone(field),
     };
     Arc::new(field.as_ref().clone().with_data_type(data_type))

@@ -17,6 +17,7 @@ use memchr::memchr;
 pub(super) use columns::{tells, without_rescued};
 
 use super::json::{NameBits, fraction_for_integer};
+use super::parted::as_taken;
 use super::records::{Record, lines_of};
 use super::unknown::new_columns;
 use super::unwrap::Unwrapped;
@@ -167,7 +168,10 @@ impl Decoder {
                 None => sound.push(index),
             }
         }
-        self.halve((text, &records), &sound, &mut parts, &mut bad)?;
+        match self.as_taken(text, &records, &sound) {
+            Some((text, records)) => self.halve((&text, &records), &sound, &mut parts, &mut bad)?,
+            None => self.halve((text, &records), &sound, &mut parts, &mut bad)?,
+        }
         bad.sort();
         let Part { rows, of } = Part::in_order(parts, &self.output)?;
         Ok(Bulk { rows, records, good: of, bad })
@@ -186,6 +190,26 @@ impl Decoder {
         let Some((rows, left)) = aligned else { return (None, (0..records.len()).collect()) };
         let of = (0..records.len()).filter(|number| left.binary_search(number).is_err()).collect();
         (Some(Part { rows, of }), left)
+    }
+
+    /// A text with some records of JSON in the form in which columns take them, if one of them has another.
+    fn as_taken(&self, text: &[u8], records: &[Record], some: &[usize]) -> Option<(Vec<u8>, Vec<Record>)> {
+        if !matches!(self.format, Format::Json | Format::JsonDocument) {
+            return None;
+        }
+        let given = |index: &usize| &text[records[*index].range.clone()];
+        let taken: Vec<_> = some.iter().map(|index| as_taken(given(index), self.output.fields())).collect();
+        if taken.iter().all(Option::is_none) {
+            return None;
+        }
+        let (mut all, mut records) = (Vec::with_capacity(text.len()), records.to_vec());
+        for (index, taken) in some.iter().zip(&taken) {
+            let start = all.len();
+            all.extend_from_slice(taken.as_ref().map_or_else(|| given(index), String::as_bytes));
+            records[*index].range = start..all.len();
+            all.push(b'\n');
+        }
+        Some((all, records))
     }
 
     /// Why a record needn't be tried.
