@@ -144,10 +144,13 @@ async fn landed_files_are_moved_or_deleted_once_they_are_old_enough_and_others_s
     assert!(is_there(&lab, "in/x=1/a.json"), "it isn't the file that was landed");
     assert_eq!(values(&lake, "t", "n").await, ["1"]);
 
-    let below =
-        ", cleanSource => 'MOVE', cleanSource.moveDestination => 'in/done', cleanSource.retentionDuration => '0 days'";
+    // By its whole path, of which only the run knows that it is below the source.
+    let below = format!(
+        ", cleanSource => 'MOVE', cleanSource.moveDestination => '{}/in/done', cleanSource.retentionDuration => '0 days'",
+        lab.folder.path().display()
+    );
     arrive(&lab, "b.json", &line(3), DAY);
-    update(&lab.lake(&table(below))).await;
+    update(&lab.lake(&table(&below))).await;
     assert!(is_there(&lab, "in/b.json"), "a folder below the source would be landed again");
     let delete = ", cleanSource => 'DELETE', cleanSource.retentionDuration => '8 days'";
     update(&lab.lake(&table(delete))).await;

@@ -48,3 +48,51 @@ async fn of_names_that_are_there_twice_a_given_column_takes_the_first() {
         (vec!["1".to_owned()], vec!["3".to_owned()])
     );
 }
+
+#[tokio::test]
+async fn lines_that_end_in_carriage_returns_alone_are_told() {
+    let lab = Lab::new();
+    lab.arrive("a.csv", "id,txt\r1,a\r2,b\r");
+    lab.arrive("b.csv", "id,txt\r\n3,c\r\n");
+    let lake = lab.lake(&table(", header => true, schema => 'id INT, txt STRING'"));
+    update(&lake).await;
+    assert_eq!(values(&lake, "t", "id").await, ["3"]);
+    assert_eq!(values(&lake, "t__quarantine", "_headwater.raw").await.len(), 1);
+    let reasons = values(&lake, "t__quarantine", "_headwater.reasons").await;
+    assert!(reasons[0].contains("a carriage return stands in the header"), "{reasons:?}");
+}
+
+#[tokio::test]
+async fn an_escape_before_nothing_to_escape_is_a_character() {
+    let lab = Lab::new();
+    let lines = [
+        r#"1,"C:\new\table""#,
+        r#"2,"a \"quoted\" word, x""#,
+        r#"3,"one \\ backslash""#,
+        r#"4,"b ""d"" e""#,
+        r"5,C:\new",
+        r#"6,"ends in \\""#,
+        r#"7,plain"#,
+    ];
+    lab.arrive("a.csv", lines.join("\n"));
+    let lake = lab.lake(&table(", schema => 'id INT, txt STRING'"));
+    update(&lake).await;
+    let wanted =
+        [r"C:\new", r"C:\new\table", r#"a "quoted" word, x"#, r#"b "d" e"#, r"ends in \", r"one \ backslash", "plain"];
+    assert_eq!(values(&lake, "t", "txt").await, wanted);
+}
+
+#[tokio::test]
+async fn comments_are_no_header_and_quotes_may_mean_nothing() {
+    let lab = Lab::new();
+    lab.arrive("a.csv", "# exported\nid,v\n1,a\n# more\n2,b\n");
+    let lake = lab.lake(&table(", header => true, comment => '#'"));
+    update(&lake).await;
+    assert_eq!(values(&lake, "t", "id").await, ["1", "2"]);
+
+    let lab = Lab::new();
+    lab.arrive("a.csv", "1,\"x\n2,y\"\n");
+    let lake = lab.lake(&table(", quote => '', schema => 'id INT, v STRING'"));
+    update(&lake).await;
+    assert_eq!(values(&lake, "t", "v").await, ["\"x", "y\""]);
+}

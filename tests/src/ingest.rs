@@ -541,6 +541,13 @@ fn files_are_listed_by_time_and_name_without_hidden_ones() {
     assert_eq!(listed(format!("{root}/*.json"), None), ["a.json", "b.json", "with space é.json"]);
     assert_eq!(listed(format!("{root}/{{a,b}}.json"), None), ["a.json", "b.json"]);
     assert_eq!(listed(format!("{root}/**/c.*"), None), ["sub/c.json"]);
+    // A folder that is matched is all that is below, and a file is itself.
+    for glob in ["*/", "s*", "{sub,none}", "su[b]", "**/sub"] {
+        assert_eq!(listed(format!("{root}/{glob}"), Some("c*")), ["sub/c.json"], "{glob}");
+    }
+    for file in ["sub/c.json", "with space é.json"] {
+        assert_eq!(listed(format!("{root}/{file}"), None), [file]);
+    }
     assert!(Landing::open(&format!("{root}/[a"), &FileOptions::default()).is_err());
 }
 

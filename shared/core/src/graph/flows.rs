@@ -20,6 +20,7 @@ pub(super) fn check_names(draft: &mut Draft, project: &Project) {
         findings.extend(check_target(flow, draft));
         findings.extend(draft.flows[..at].iter().find_map(|first| read_twice(flow, first)));
         findings.extend(draft.flows.iter().find_map(|other| cleaned_for_others(flow, other)));
+        findings.extend(moved_into_source(flow));
     }
     let queries =
         draft.flows.iter().map(|flow| &flow.query).chain(draft.datasets.iter().filter_map(|set| set.view.as_ref()));
@@ -62,20 +63,12 @@ fn cleaned_for_others(flow: &Flow, other: &Flow) -> Option<Diagnostic> {
     if read.files.clean_source == CleanSource::Off || std::ptr::eq(flow, other) {
         return None;
     }
-    let root = |path: &str| {
-        let fixed =
-            path.find(['*', '?', '[', '{']).map_or(path, |at| path[..at].rsplit_once('/').map_or("", |(up, _)| up));
-        fixed.trim_end_matches('/').to_owned()
-    };
-    let holds = |outer: &str, inner: &str| {
-        outer.is_empty() || inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
     let reads_some = other.query.relations.iter().any(|relation| match &relation.source {
         RelationSource::Files { path: theirs, read: their_read, .. } => {
             let (ours, theirs) = (root(path), root(theirs));
             let filters = [&read.files.path_glob_filter, &their_read.files.path_glob_filter];
             let may_share = filters[0] == filters[1] || filters.contains(&&None);
-            may_share && (holds(&ours, &theirs) || holds(&theirs, &ours))
+            may_share && (holds(ours, theirs) || holds(theirs, ours))
         }
         _ => false,
     });
@@ -86,6 +79,33 @@ fn cleaned_for_others(flow: &Flow, other: &Flow) -> Option<Diagnostic> {
             .at(stream.span.clone())
             .help("leave out cleanSource, or land the files in one table and let both read that with STREAM")
     })
+}
+
+/// Files that are moved to where they came from would come again, and aren't moved.
+fn moved_into_source(flow: &Flow) -> Option<Diagnostic> {
+    let stream = flow.stream()?;
+    let RelationSource::Files { path, read, .. } = &stream.source else { return None };
+    let CleanSource::Move { to, .. } = &read.files.clean_source else { return None };
+    holds(root(path), root(to)).then(|| {
+        let message = format!("files of `{path}` can't be moved to `{to}`, where they would be read again");
+        Diagnostic::error("CLEAN_SOURCE_INTO_ITSELF", message)
+            .at(stream.span.clone())
+            .help("write a cleanSource.moveDestination in the same bucket that isn't below the source")
+    })
+}
+
+/// The folder that all files of a path are in.
+fn root(path: &str) -> &str {
+    let fixed = path.find(['*', '?', '[', '{']).map_or(path, |at| path[..at].rsplit_once('/').map_or("", |(up, _)| up));
+    let fixed = fixed.trim_end_matches('/');
+    fixed.strip_prefix("./").unwrap_or(if fixed == "." { "" } else { fixed })
+}
+
+/// Whether one folder is in another, or the same. A path that isn't absolute is in the project's folder.
+fn holds(outer: &str, inner: &str) -> bool {
+    let is_elsewhere = inner.starts_with('/') || inner.contains("://");
+    outer.is_empty() && !is_elsewhere
+        || !outer.is_empty() && inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn shares_records(stream: &Relation, other: &Relation) -> bool {

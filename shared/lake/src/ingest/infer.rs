@@ -134,6 +134,9 @@ pub(super) fn infer_csv(sample: &[u8], options: &headwater_core::model::CsvOptio
     if let Some(escape) = options.escape.filter(|escape| *escape != options.quote) {
         format = format.with_escape(escape);
     }
+    if let Some(comment) = options.comment {
+        format = format.with_comment(comment);
+    }
     if let Ok(null) = regex::Regex::new(&format!("^(?:{})?$", regex::escape(&options.null_value))) {
         format = format.with_null_regex(null);
     }

@@ -8,6 +8,7 @@ use globset::GlobMatcher;
 use headwater_core::model::FileOptions;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt};
+use url::Url;
 
 use super::files::FoundFile;
 use crate::error::{LakeError, Result};
@@ -16,7 +17,8 @@ use crate::storage::Storage;
 /// Objects that are looked for at a time.
 const LOOKS: usize = 16;
 
-/// A folder, or what a glob matches below it. Names that begin with `.` or `_`, in any folder below, are no part of it.
+/// A folder, what a glob matches below it, or one file. A folder that a glob matches is all that is below. Names that begin
+/// with `.` or `_`, in any folder below, are no part of it.
 #[derive(Debug, Clone)]
 pub struct Landing {
     storage: Storage,
@@ -34,6 +36,11 @@ impl Landing {
     /// `Invalid` for a glob that can't be read, and for a folder that isn't there.
     pub fn open(path: &str, options: &FileOptions) -> Result<Self> {
         let (root, glob) = split_glob(path);
+        let one_file = glob.is_none().then(|| folder_of_file(root)).flatten();
+        let (root, glob) = match &one_file {
+            Some((folder, name)) => (folder.as_str(), Some(name.as_str())),
+            None => (root, glob),
+        };
         let storage = Storage::existing(root)?;
         let filter = options.path_glob_filter.as_deref();
         let (glob, filter) = (glob.map(matcher).transpose()?, filter.map(matcher).transpose()?);
@@ -54,12 +61,30 @@ impl Landing {
     pub async fn list(&self) -> Result<Vec<FoundFile>> {
         let store = self.storage.object_store();
         let objects = store.list(Some(&self.storage.location("")));
-        let found: Vec<_> = objects
+        let mut found: Vec<_> = objects
             .try_filter_map(|object| std::future::ready(Ok(self.found(object))))
             .try_collect()
             .await
             .map_err(|source| LakeError::Storage { action: "can't list", path: self.path.clone(), source })?;
+        if found.is_empty() && self.may_be_file() {
+            found.extend(self.look_for(&self.storage.location("")).await?);
+        }
         Ok(by_age(found))
+    }
+
+    /// Whether the path is called as files are, and not as folders are.
+    fn may_be_file(&self) -> bool {
+        self.glob.is_none() && self.storage.location("").filename().is_some_and(|name| name.contains('.'))
+    }
+
+    /// A file, if there is one and it is wanted.
+    async fn look_for(&self, key: &Path) -> Result<Option<FoundFile>> {
+        match self.storage.object_store().head(key).await {
+            Ok(object) => Ok(self.found(object)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(source) if is_no_name(&source) => Ok(None),
+            Err(source) => Err(LakeError::Storage { action: "can't look for", path: key.to_string(), source }),
+        }
     }
 
     /// Those of some objects that are files of this place and still there, oldest first, then by name. Objects are
@@ -68,19 +93,8 @@ impl Landing {
     /// # Errors
     /// `Unavailable` when storage can't be asked.
     pub async fn pick(&self, objects: &[String]) -> Result<Vec<FoundFile>> {
-        let store = self.storage.object_store();
         let keys = objects.iter().filter_map(|object| self.key(object)).filter(|key| self.is_wanted(key));
-        let looks = futures::stream::iter(keys).map(|key| {
-            let store = &store;
-            async move {
-                match store.head(&key).await {
-                    Ok(object) => Ok(self.found(object)),
-                    Err(object_store::Error::NotFound { .. }) => Ok(None),
-                    Err(source) if is_no_name(&source) => Ok(None),
-                    Err(source) => Err(LakeError::Storage { action: "can't look for", path: key.to_string(), source }),
-                }
-            }
-        });
+        let looks = futures::stream::iter(keys).map(|key| async move { self.look_for(&key).await });
         let found: Vec<_> = looks.buffer_unordered(LOOKS).try_collect().await?;
         Ok(by_age(found.into_iter().flatten().collect()))
     }
@@ -119,9 +133,10 @@ impl Landing {
     fn is_wanted(&self, location: &Path) -> bool {
         let Some(parts) = location.prefix_match(&self.storage.location("")) else { return false };
         let below: Vec<String> = parts.map(|part| part.as_ref().to_owned()).collect();
-        let Some(name) = below.last() else { return false };
+        let Some(name) = below.last().map(String::as_str).or_else(|| location.filename()) else { return false };
+        let is_matched = |glob: &GlobMatcher| (1..=below.len()).any(|parts| glob.is_match(below[..parts].join("/")));
         !below.iter().any(|part| part.starts_with(['.', '_']))
-            && self.glob.as_ref().is_none_or(|glob| glob.is_match(below.join("/")))
+            && self.glob.as_ref().is_none_or(is_matched)
             && self.filter.as_ref().is_none_or(|filter| filter.is_match(name))
     }
 }
@@ -152,12 +167,23 @@ fn by_age(mut files: Vec<FoundFile>) -> Vec<FoundFile> {
     files
 }
 
+/// The folder of a file of this machine, and a glob for its name.
+fn folder_of_file(path: &str) -> Option<(String, String)> {
+    let path = match Url::parse(path) {
+        Ok(url) if url.scheme() == "file" => url.to_file_path().ok()?,
+        Ok(_) if path.contains("://") => return None,
+        Ok(_) | Err(_) => std::path::absolute(path).ok()?,
+    };
+    let (folder, name) = (path.parent()?.to_str()?, path.file_name()?.to_str()?);
+    path.is_file().then(|| (folder.to_owned(), globset::escape(name)))
+}
+
 /// The folder before the first part with a glob, and the glob from there on.
 fn split_glob(path: &str) -> (&str, Option<&str>) {
     let Some(special) = path.find(['*', '?', '[', '{']) else { return (path, None) };
     match path[..special].rfind('/') {
-        Some(slash) => (&path[..slash], Some(&path[slash + 1..])),
-        None => (".", Some(path)),
+        Some(slash) => (&path[..slash], Some(path[slash + 1..].trim_end_matches('/'))),
+        None => (".", Some(path.trim_end_matches('/'))),
     }
 }
 
@@ -167,4 +193,30 @@ fn matcher(glob: &str) -> Result<GlobMatcher> {
         message: format!("glob `{glob}`: {error}"),
         help: "write ?, *, [abc] or {ab,cd}".into(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use object_store::ObjectStore;
+    use object_store::memory::InMemory;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_path_to_an_object_is_that_object() {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        for key in ["in/a.json", "in/a.json.gz", "in/b.json"] {
+            store.put(&Path::from(key), "{}".into()).await.unwrap();
+        }
+        let url = Url::parse("memory:///in/a.json").unwrap();
+        let storage = Storage::with_store(url, store);
+        let [glob, filter] = [None, None];
+        let landing = Landing { storage, path: "memory:///in/a.json".into(), glob, filter, after: None, before: None };
+        let names = |files: Vec<FoundFile>| files.into_iter().map(|file| file.location.to_string()).collect::<Vec<_>>();
+        assert_eq!(names(landing.list().await.unwrap()), ["in/a.json"]);
+        let noticed = ["memory:///in/a.json", "memory:///in/b.json"].map(str::to_owned);
+        assert_eq!(names(landing.pick(&noticed).await.unwrap()), ["in/a.json"]);
+    }
 }

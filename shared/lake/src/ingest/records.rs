@@ -328,6 +328,25 @@ impl Csv {
     }
 }
 
+/// A CSV record in which each escape in a quoted field that stands before nothing to escape is escaped itself: the decoder would
+/// leave it out, where `"C:\new"` means what it says. `None` if there is no such escape.
+pub(super) fn with_lone_escapes(record: &[u8], options: &CsvOptions) -> Option<Vec<u8>> {
+    let escape = options.escape.filter(|escape| *escape != options.quote)?;
+    memchr(escape, record)?;
+    let (mut state, mut kept) = (Csv::FieldStart, Vec::with_capacity(record.len() + 8));
+    for (at, byte) in record.iter().enumerate() {
+        let next = record.get(at + 1);
+        let is_lone = next.is_none_or(|next| *next != escape && *next != options.quote);
+        if state == Csv::Quoted && *byte == escape && is_lone {
+            kept.extend([escape, escape]);
+            continue;
+        }
+        state = state.next(*byte, options);
+        kept.push(*byte);
+    }
+    (kept.len() > record.len()).then_some(kept)
+}
+
 /// The newline that ends the CSV record at the beginning of a text, and whether the text ends inside
 /// of quotes.
 fn record_end(text: &[u8], options: &CsvOptions) -> (Option<usize>, bool) {

@@ -266,7 +266,12 @@ impl FileDecoder {
         let (read, columns, origin) = (&self.read, &self.columns, Some(file.path.as_str()));
         let by_name = match &read.format {
             Format::Csv(CsvOptions { header: true, .. }) => {
-                let header = records.remove(0).range;
+                let first = records.remove(0);
+                if memchr::memchr(b'\r', &text[first.range.clone()]).is_some() {
+                    records.insert(0, Record { fault: Some(CARRIAGE_RETURNS), ..first });
+                    return Ok(Decoder::new(read, columns, origin));
+                }
+                let header = first.range;
                 let end = records.last().map_or(header.end, |last| last.range.end);
                 let sample = &text[header.start..end];
                 Decoder::with_header(read, columns, (&text[header], sample), origin)?
@@ -276,6 +281,9 @@ impl FileDecoder {
         Ok(by_name.unwrap_or_else(|| Decoder::new(read, columns, origin)))
     }
 }
+
+/// Why a header isn't one.
+const CARRIAGE_RETURNS: &str = "a carriage return stands in the header: write each line's end as a line feed";
 
 /// Text without what may mark it as UTF-8.
 fn unmarked(text: &[u8]) -> &[u8] {

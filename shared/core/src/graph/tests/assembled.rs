@@ -224,3 +224,39 @@ fn a_flow_cleans_up_no_files_that_another_reads() {
     let view = "CREATE MATERIALIZED VIEW v AS SELECT * FROM read_files('in', format => 'json');".to_owned();
     assert!(refused(stream("a", "in", clean), view));
 }
+
+#[test]
+fn files_are_not_moved_to_where_they_came_from() {
+    let refused = |from: &str, to: &str| {
+        let sql = format!(
+            "CREATE STREAMING TABLE t AS SELECT * FROM STREAM read_files('{from}', format => 'json',
+                cleanSource => 'MOVE', cleanSource.moveDestination => '{to}');"
+        );
+        let built = build_with("", &[("a.sql", &sql)]);
+        built.diagnostics.iter().any(|finding| finding.code == "CLEAN_SOURCE_INTO_ITSELF")
+    };
+    let below =
+        [("in", "in/done"), ("in/", "./in"), ("in/*.json", "in/done"), ("s3://b/in", "s3://b/in/x"), ("*", "x")];
+    for (from, to) in below {
+        assert!(refused(from, to), "{from} to {to}");
+    }
+    for (from, to) in [("in", "inn"), ("in/new", "in/old"), ("s3://b/in", "s3://b/out"), (".", "/elsewhere")] {
+        assert!(!refused(from, to), "{from} to {to}");
+    }
+}
+
+#[test]
+fn columns_of_folders_are_added_to_inferred_columns_only() {
+    let told = |options: &str| {
+        let sql = format!("CREATE STREAMING TABLE t AS SELECT * FROM STREAM read_files('in', {options});");
+        let built = build_with("", &[("a.sql", &sql)]);
+        let told = built.diagnostics.iter().filter(|finding| finding.code == "INVALID_OPTION");
+        told.map(|finding| finding.message.clone()).collect::<Vec<_>>().join("; ")
+    };
+    assert_eq!(told("format => 'json', partitionColumns => 'day, hour'"), "");
+    assert_eq!(told("format => 'json', partitionColumns => 'day', schema => 'n INT, Day DATE'"), "");
+    assert_eq!(told("format => 'text', partitionColumns => ''"), "");
+    let lacking = told("format => 'json', partitionColumns => 'day', schema => 'n INT'");
+    assert!(lacking.contains("`schema` has no column `day`"), "{lacking}");
+    assert!(told("format => 'text', partitionColumns => 'day'").contains("folders add none"));
+}

@@ -72,6 +72,21 @@ impl Options {
         }
     }
 
+    /// `partitionColumns`, which only inferred columns are added to.
+    pub(super) fn settle_folders(&mut self) {
+        let Some(wanted) = &self.read.files.partition_columns else { return };
+        if self.read.format.has_fixed_columns() && !wanted.is_empty() {
+            let message = "the columns of this format are fixed, and folders add none".to_owned();
+            return self.fail("INVALID_OPTION", message, "take them from _metadata.file_path in the query");
+        }
+        let given = &self.read.schema;
+        let is_missing = |name: &&String| !given.iter().any(|column| column.name.eq_ignore_ascii_case(name));
+        if let Some(name) = wanted.iter().find(is_missing).filter(|_| !given.is_empty()) {
+            let message = format!("`schema` has no column `{name}`, which partitionColumns names");
+            self.fail("INVALID_OPTION", message, "add it to `schema` with its type");
+        }
+    }
+
     fn cleaning(&mut self, name: &str, value: &str) -> CleanSource {
         match value.to_ascii_uppercase().as_str() {
             "OFF" => CleanSource::Off,

@@ -165,6 +165,8 @@ impl Options {
             "infercolumntypes" | "inferschema" => self.read.infer_column_types = self.boolean(name, value),
             "header" => self.csv.header = self.boolean(name, value),
             "sep" | "delimiter" => self.csv.separator = self.byte(name, value).unwrap_or(b','),
+            // None, as in Spark: no text holds this one.
+            "quote" if value.is_empty() => self.csv.quote = 0,
             "quote" => self.csv.quote = self.byte(name, value).unwrap_or(b'"'),
             "escape" => self.csv.escape = self.byte(name, value),
             "comment" => self.csv.comment = self.byte(name, value),
@@ -223,6 +225,7 @@ impl Options {
             let message = "the columns of this format are fixed".to_owned();
             self.fail("INVALID_OPTION", message, "leave schema and schemaHints out, and cast in the query");
         }
+        self.settle_folders();
         if self.found.is_empty() { Ok(self.read) } else { Err(self.found) }
     }
 

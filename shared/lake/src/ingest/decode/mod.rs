@@ -18,7 +18,7 @@ pub(super) use columns::{tells, without_rescued};
 
 use super::json::{NameBits, fraction_for_integer};
 use super::parted::as_taken;
-use super::records::{Record, lines_of};
+use super::records::{Record, lines_of, with_lone_escapes};
 use super::unknown::new_columns;
 use super::unwrap::Unwrapped;
 use crate::error::{LakeError, Result};
@@ -192,20 +192,22 @@ impl Decoder {
         (Some(Part { rows, of }), left)
     }
 
-    /// A text with some records of JSON in the form in which columns take them, if one of them has another.
+    /// A text with some records in the form in which their decoder takes them for what they mean, if one of them has another.
     fn as_taken(&self, text: &[u8], records: &[Record], some: &[usize]) -> Option<(Vec<u8>, Vec<Record>)> {
-        if !matches!(self.format, Format::Json | Format::JsonDocument) {
-            return None;
-        }
         let given = |index: &usize| &text[records[*index].range.clone()];
-        let taken: Vec<_> = some.iter().map(|index| as_taken(given(index), self.output.fields())).collect();
+        let taken = |index: &usize| match &self.format {
+            Format::Json | Format::JsonDocument => as_taken(given(index), self.output.fields()).map(String::into_bytes),
+            Format::Csv(options) => with_lone_escapes(given(index), options),
+            _ => None,
+        };
+        let taken: Vec<_> = some.iter().map(taken).collect();
         if taken.iter().all(Option::is_none) {
             return None;
         }
         let (mut all, mut records) = (Vec::with_capacity(text.len()), records.to_vec());
         for (index, taken) in some.iter().zip(&taken) {
             let start = all.len();
-            all.extend_from_slice(taken.as_ref().map_or_else(|| given(index), String::as_bytes));
+            all.extend_from_slice(taken.as_deref().unwrap_or_else(|| given(index)));
             records[*index].range = start..all.len();
             all.push(b'\n');
         }
