@@ -67,7 +67,7 @@ fn records() -> Vec<(Vec<u8>, Fate)> {
         ("{\"id\": 1", Aside),
         ("{\"id\": 1}}", Aside),
         ("{\"id\": 1}{\"id\": 2}", Aside),
-        ("[{\"id\": 1}]", Aside),
+        ("[{\"id\": 1}]", Row),
         ("null", Aside),
         ("1", Aside),
         ("\"text\"", Aside),

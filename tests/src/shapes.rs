@@ -314,3 +314,29 @@ async fn a_hint_may_be_for_a_field_or_an_element() {
     let found = shown(&lab, &sql).await;
     assert_eq!(found, ["a.b=1 | b.c=5 | b.d=1 | m={k: 7} | tags=[1.0]", "new.deep=[{x: 2024-02-29}]"]);
 }
+
+#[tokio::test]
+async fn a_line_that_is_a_list_is_a_row_for_each_of_its_objects() {
+    let lab = Lab::new();
+    // The second list's map is for the other decoder.
+    for (columns, all) in [("n INT, s STRING", 6), ("n INT, s STRING, m MAP<STRING, INT>", 6)] {
+        let sql = table("json", &format!(", schema => '{columns}'"));
+        let lines = [
+            r#"[{"n":1,"s":"}],["},{"n":2} , {"n":3}]"#,
+            "[]",
+            r#" {"n":4}"#,
+            r#"[ {"n":5},{"n":6} ] "#,
+            r#"[{"n":7},8]"#,
+            r#"[{"n":9}"#,
+            r#"[{"n":10}] {"n":11}"#,
+        ];
+        lab.arrive("a.json", lines.join("\r\n"));
+        let lake = lab.lake(&sql);
+        update(&lake).await;
+        assert_eq!(values(&lake, "t", "n").await.len(), all);
+        let places = values(&lake, "t__quarantine", "_headwater.position").await;
+        let lines: Vec<_> = places.iter().map(|place| place.rsplit(':').next().unwrap()).collect();
+        assert_eq!(lines, ["2", "5", "6", "7"]);
+        lab.forget("bronze").await;
+    }
+}

@@ -151,7 +151,10 @@ impl<'a> Cutter<'a> {
                     at += length;
                 }
                 End::At(length) => {
-                    records.extend(record(text, at..at + length, self.line, self.format));
+                    match elements(text, at..at + length, self.line, self.format) {
+                        Some(elements) => records.extend(elements),
+                        None => records.extend(record(text, at..at + length, self.line, self.format)),
+                    }
                     let lines = memchr_iter(b'\n', &text[at..at + length]).count();
                     self.line += lines as u64 + 1;
                     self.by_lines = self.by_lines.saturating_sub(length + 1);
@@ -286,6 +289,24 @@ pub(super) fn record(text: &[u8], mut range: Range<usize>, line: u64, format: &F
         _ => None,
     };
     Some(Record { range, line, fault })
+}
+
+/// The objects of a line of JSON that is a list of some, each a record as in Spark.
+fn elements(text: &[u8], line: Range<usize>, number: u64, format: &Format) -> Option<Vec<Record>> {
+    let after_blanks = |at: usize| at + text[at..line.end].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+    let is_list = *format == Format::Json && text.get(line.start) == Some(&b'[');
+    let (mut found, mut at) = (Vec::new(), after_blanks(is_list.then_some(line.start + 1)?));
+    loop {
+        let whole = &text[at..line.end];
+        let length = whole.starts_with(b"{").then(|| object_length(whole)).flatten()?;
+        found.push(Record { range: at..at + length, line: number, fault: None });
+        at = after_blanks(at + length);
+        match text[at..line.end].split_first()? {
+            (b',', _) => at = after_blanks(at + 1),
+            (b']', rest) if rest.trim_ascii().is_empty() => return Some(found),
+            _ => return None,
+        }
+    }
 }
 
 /// Whether what comes last has told already that the text was cut short.

@@ -36,7 +36,7 @@ impl Decoder {
             .with_strict_mode(self.tells)
             .with_batch_size(some.len() + 1)
             .build_decoder()?;
-        for run in runs(records, some) {
+        for run in runs(text, records, some) {
             let mut rest = &text[run];
             while !rest.is_empty() {
                 let read = decoder.decode(rest)?;
@@ -78,7 +78,7 @@ impl Decoder {
             builder = builder.with_null_regex(pattern);
         }
         let mut decoder = builder.build_decoder();
-        for run in runs(records, some) {
+        for run in runs(text, records, some) {
             for mut rest in [&text[run], b"\n"] {
                 while !rest.is_empty() {
                     let read = decoder.decode(rest)?;
@@ -94,11 +94,11 @@ impl Decoder {
 }
 
 /// Ranges of text that hold these records, with a newline and nothing else between them.
-fn runs(records: &[Record], some: &[usize]) -> Vec<Range<usize>> {
+fn runs(text: &[u8], records: &[Record], some: &[usize]) -> Vec<Range<usize>> {
     let mut runs: Vec<Range<usize>> = Vec::new();
     for range in some.iter().map(|index| &records[*index].range) {
         match runs.last_mut() {
-            Some(run) if run.end + 1 == range.start => run.end = range.end,
+            Some(run) if run.end + 1 == range.start && text[run.end] == b'\n' => run.end = range.end,
             _ => runs.push(range.clone()),
         }
     }
