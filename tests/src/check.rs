@@ -159,6 +159,18 @@ async fn a_lake_s_tables_and_new_files_count() {
 }
 
 #[tokio::test]
+async fn a_change_of_type_within_a_struct_is_refused_whatever_is_new_beside_it() {
+    let lab = Lab::new();
+    well(deliver(&lab.lake(EVENTS), vec![message("1", "{\"id\":\"a\",\"n\":1}", 1)]).await);
+    let silver = |of: &str| {
+        lab.lake(&format!("{EVENTS}CREATE STREAMING TABLE s AS SELECT named_struct({of}) AS s FROM STREAM bronze;"))
+    };
+    well(tick(&silver("'a', n"), FunctionKind::Silver).await);
+    assert_eq!(check(&silver("'a', n, 'b', id")).await, []);
+    assert!(!check(&silver("'a', id, 'b', id")).await.is_empty());
+}
+
+#[tokio::test]
 async fn a_change_of_type_is_refused_until_the_table_is_emptied() {
     let lab = Lab::new();
     let lake = lab.lake(EVENTS);

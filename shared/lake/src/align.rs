@@ -107,25 +107,40 @@ pub(crate) fn fits(new: &DataType, old: &DataType) -> bool {
 }
 
 /// The type of a column that takes values of the new type beside those of the old one: the old one, with new fields
-/// of structs after those that it has, or a wider one where it may grow so. A field of a struct that can't have such a type
-/// keeps its own. `None` if there is none.
+/// of structs after those that it has, or a wider one where it may grow so. `None` if there is none.
 pub(crate) fn joined(old: &DataType, new: &DataType, growth: Growth) -> Option<DataType> {
     let (DataType::Struct(old_fields), DataType::Struct(new_fields)) = (old, new) else {
         let same = fits(new, old).then(|| old.clone());
         return same.or_else(|| if growth == Growth::Types { widened(old, new) } else { None });
     };
-    let mut fields: Vec<Arc<Field>> = old_fields.to_vec();
-    for new in new_fields {
+    Some(DataType::Struct(joined_fields(old_fields, new_fields, |old, new| joined(old, new, growth))?))
+}
+
+/// The same, but a field of a struct that can't have such a type keeps its own, beside what is new.
+pub(crate) fn joined_where_it_can(old: &DataType, new: &DataType, growth: Growth) -> Option<DataType> {
+    let (DataType::Struct(old_fields), DataType::Struct(new_fields)) = (old, new) else {
+        return joined(old, new, growth);
+    };
+    let field = |old: &DataType, new: &DataType| joined_where_it_can(old, new, growth).or_else(|| Some(old.clone()));
+    Some(DataType::Struct(joined_fields(old_fields, new_fields, field)?))
+}
+
+fn joined_fields(
+    old: &Fields,
+    new: &Fields,
+    join: impl Fn(&DataType, &DataType) -> Option<DataType>,
+) -> Option<Fields> {
+    let mut fields: Vec<Arc<Field>> = old.to_vec();
+    for new in new {
         match fields.iter_mut().find(|old| is_same_name(old.name(), new.name())) {
             Some(old) => {
-                if let Some(data_type) = joined(old.data_type(), new.data_type(), growth) {
-                    *old = Arc::new(old.as_ref().clone().with_data_type(data_type));
-                }
+                let data_type = join(old.data_type(), new.data_type())?;
+                *old = Arc::new(old.as_ref().clone().with_data_type(data_type));
             }
             None => fields.push(Arc::new(new.as_ref().clone().with_nullable(true))),
         }
     }
-    Some(DataType::Struct(fields.into()))
+    Some(fields.into())
 }
 
 /// The first schema's fields, then the second's new ones, those of structs too. All can be NULL: rows written before a
@@ -141,7 +156,7 @@ pub(crate) fn grown(first: &SchemaRef, second: &SchemaRef, growth: Growth) -> Sc
     };
     let kept = first.fields().iter().map(|field| {
         let new = same(second, field.name());
-        let data_type = new.and_then(|new| joined(field.data_type(), new.data_type(), growth));
+        let data_type = new.and_then(|new| joined_where_it_can(field.data_type(), new.data_type(), growth));
         let data_type = data_type.unwrap_or_else(|| field.data_type().clone());
         field.as_ref().clone().with_data_type(data_type).with_nullable(true)
     });

@@ -19,7 +19,7 @@ use super::plain::{plain_rows, plain_schema};
 use super::ranges::{Ranges, Stop};
 use super::rescue::with_file_path;
 use super::{BadRecord, FileDecoder, FoundFile};
-use crate::align::{is_same_name, joined, position};
+use crate::align::{is_same_name, joined_where_it_can, position};
 use crate::error::{LakeError, Result};
 use crate::widening::Growth;
 
@@ -109,7 +109,7 @@ impl FileDecoder {
             Some(at) => {
                 let known = self.columns.field(at).data_type();
                 (matches!(known, DataType::Struct(_)) || growth == Growth::Types)
-                    && joined(known, field.data_type(), growth).is_some_and(|wider| wider != *known)
+                    && joined_where_it_can(known, field.data_type(), growth).is_some_and(|wider| wider != *known)
             }
         };
         let new: Vec<Arc<Field>> = plain_schema(schema).fields().iter().filter(is_new).cloned().collect();
