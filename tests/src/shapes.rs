@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, ListArray, RecordBatch, StringArray, StructArray,
+    ArrayRef, BooleanArray, FixedSizeBinaryArray, Float64Array, Int32Array, Int64Array, ListArray, RecordBatch,
+    StringArray, StructArray, TimestampMillisecondArray,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{Field, Fields};
@@ -170,6 +171,8 @@ async fn no_value_of_a_columnar_file_becomes_another() {
             1,
         ),
         ("STRUCT<x: INT>", whole(&[1]), 0),
+        ("STRING", Arc::new(FixedSizeBinaryArray::try_from_iter([b"\x00\xff"].into_iter()).unwrap()), 0),
+        ("TIMESTAMP", Arc::new(TimestampMillisecondArray::from(vec![0, i64::MAX])), 1),
         ("INT", object(vec![("x", true, whole(&[1]))]), 0),
     ];
     for (data_type, values, held) in given {

@@ -126,10 +126,11 @@ fn lost(given: &ArrayRef, to: &DataType) -> Result<BTreeSet<usize>, ArrowError> 
         }
         (from, to) if !is_same_kind(from, to) => valid_rows(given),
         (from, to) => {
-            let taken = cast(given, to)?;
+            // What can't be cast at all is another kind of value, too.
+            let Ok(taken) = cast(given, to) else { return Ok(valid_rows(given)) };
             if may_change(from, to) {
-                let changed = distinct(&cast(&taken, from)?, given)?;
-                changed.values().set_indices().collect()
+                let Ok(back) = cast(&taken, from) else { return Ok(valid_rows(given)) };
+                distinct(&back, given)?.values().set_indices().collect()
             } else {
                 (0..given.len()).filter(|row| taken.is_null(*row) && given.is_valid(*row)).collect()
             }
