@@ -263,6 +263,11 @@ async fn a_table_that_asks_for_more_is_refused_by_name_and_nothing_is_written() 
     let asks = [
         (versions(2, 5), ("delta.columnMapping.mode", "name"), "mapped"),
         (versions(1, 3), ("delta.constraints.positive", "n > 0"), "positive"),
+        (
+            versions(1, 2),
+            ("delta.setTransactionRetentionDuration", "interval 7 days"),
+            "setTransactionRetentionDuration",
+        ),
         (tracking, ("delta.appendOnly", "false"), "rowTracking"),
     ];
     for (protocol, property, named) in asks {

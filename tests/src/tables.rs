@@ -112,7 +112,7 @@ pub(crate) async fn append_of(storage: &Storage, values: impl IntoIterator<Item 
 
 /// All rows replaced by others.
 pub(crate) async fn overwrite_of(storage: &Storage, table: &Table, values: impl IntoIterator<Item = i64>) -> Change {
-    let fence = Fence { state: Vec::new(), replaces_table: true };
+    let fence = Fence { replaces_table: true, ..Fence::default() };
     Change { removes: table.files().await.unwrap(), fence, ..append_of(storage, values).await }
 }
 

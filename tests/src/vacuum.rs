@@ -75,8 +75,11 @@ async fn what_a_dead_run_left_goes_and_other_objects_stay() {
             let location = place.storage.location(&format!("{NUMBERS}/{other}"));
             place.storage.object_store().put(&location, "x".into()).await.unwrap();
         }
+        let vector = place.storage.location(&format!("{NUMBERS}/ab/deletion_vector_of_a_removed_file.bin"));
+        place.storage.object_store().put(&vector, "x".into()).await.unwrap();
         let before = data_files(&place.storage).await;
         assert_eq!(deleted(&vacuum(&place.storage, 8).await), 1);
+        place.storage.object_store().head(&vector).await.unwrap();
         assert_eq!((rows(&place.storage).await, data_files(&place.storage).await), (vec![0, 1], before - 1));
     }
 }

@@ -20,6 +20,9 @@ pub struct Fence {
     /// The attempt was computed from every row of the table: it replaces them all, or leaves out rows
     /// whose keys are there. Rows that appear meanwhile would survive it, or be doubled.
     pub replaces_table: bool,
+    /// The attempt leaves out records of its source that it found in the table or its side tables. If their rows are taken away, they
+    /// would be missing.
+    pub builds_on_rows: bool,
 }
 
 /// A `txn` and what the attempt brings it to.
@@ -155,7 +158,7 @@ fn against(attempt: &Attempt, winner: &Winner) -> Option<Decision> {
     if attempt.fence.replaces_table && winner.adds_rows {
         return redo(RedoReason::NewRows);
     }
-    if !attempt.fence.state.is_empty() && winner.removes_rows {
+    if (attempt.fence.builds_on_rows || !attempt.fence.state.is_empty()) && winner.removes_rows {
         return redo(RedoReason::LostRows);
     }
     if winner.holds_our_records {
@@ -208,7 +211,7 @@ mod tests {
 
     fn stateful(from: Option<i64>, to: i64) -> Attempt {
         let state = vec![Expected { app_id: "flow".into(), from, to }];
-        Attempt { fence: Fence { state, replaces_table: false }, ..attempt() }
+        Attempt { fence: Fence { state, ..Fence::default() }, ..attempt() }
     }
 
     fn moving(version: u64, to: i64) -> Winner {
@@ -243,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_replacement_misses_no_new_rows() {
-        let ours = Attempt { fence: Fence { state: Vec::new(), replaces_table: true }, ..attempt() };
+        let ours = Attempt { fence: Fence { replaces_table: true, ..Fence::default() }, ..attempt() };
         assert_eq!(decide(&ours, &[winner(4)]), Decision::Redo { reason: RedoReason::NewRows });
     }
 
@@ -252,6 +255,8 @@ mod tests {
         let refresh = Winner { removes_rows: true, removes: BTreeSet::from(["b".to_owned()]), ..winner(4) };
         let redo = Decision::Redo { reason: RedoReason::LostRows };
         assert_eq!(decide(&stateful(Some(3), 7), std::slice::from_ref(&refresh)), redo);
+        let records = Attempt { fence: Fence { builds_on_rows: true, ..Fence::default() }, ..attempt() };
+        assert_eq!(decide(&records, std::slice::from_ref(&refresh)), redo);
         assert_eq!(decide(&attempt(), &[refresh]), Decision::Rebase { onto: 4 });
     }
 
@@ -270,7 +275,7 @@ mod tests {
     fn a_batch_of_several_parts_is_applied_only_when_all_of_them_are() {
         let expected = |app_id: &str, to| Expected { app_id: app_id.into(), from: Some(3), to };
         let state = vec![expected("flow/0", 7), expected("flow/1", 5)];
-        let ours = Attempt { fence: Fence { state, replaces_table: false }, ..attempt() };
+        let ours = Attempt { fence: Fence { state, ..Fence::default() }, ..attempt() };
         let moving = |txns: &[(&str, i64)]| {
             let txns = txns.iter().map(|(app_id, to)| ((*app_id).to_owned(), *to)).collect();
             decide(&ours, &[Winner { txns, ..winner(4) }])
@@ -313,7 +318,7 @@ mod tests {
         fn a_rebase_touches_nothing_of_ours(winners in prop::collection::vec(any_winner(), 1..6), removes in prop::collection::btree_set("[a-d]", 0..3),
                                             replaces_table: bool, to in 0_i64..9) {
             let state = vec![Expected { app_id: "flow".into(), from: None, to }];
-            let ours = Attempt { removes, fence: Fence { state, replaces_table }, ..attempt() };
+            let ours = Attempt { removes, fence: Fence { state, replaces_table, builds_on_rows: false }, ..attempt() };
             if let Decision::Rebase { .. } = decide(&ours, &winners) {
                 for winner in &winners {
                     prop_assert!(ours.removes.is_disjoint(&winner.removes));

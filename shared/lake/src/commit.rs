@@ -24,7 +24,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::data_file::in_totals;
+use crate::data_file::{in_totals, without_escaped_letters};
 use crate::error::{LakeError, Result};
 use crate::ledger::{LedgerColumn, held};
 use crate::log_entry::{CommitEntry, MARKS_KEY, TOKEN_KEY, parsed, read_commit};
@@ -278,7 +278,12 @@ impl<'a> Committer<'a> {
             .await
             .map_err(|source| LakeError::delta(&url, source))?;
         match prepared.commit_or_bytes() {
-            CommitOrBytes::LogBytes(bytes) => Ok(bytes.clone()),
+            CommitOrBytes::LogBytes(bytes) if self.change.removes.iter().all(|file| file.path().is_ascii()) => {
+                Ok(bytes.clone())
+            }
+            CommitOrBytes::LogBytes(bytes) => {
+                removed_as_spelled(bytes).map_err(|source| LakeError::Internal { message: source.to_string() })
+            }
             CommitOrBytes::TmpCommit(path) => {
                 Err(LakeError::Internal { message: format!("a log entry was put aside at {path}") })
             }
@@ -388,6 +393,23 @@ impl<'a> Committer<'a> {
             holds_our_records,
         })
     }
+}
+
+/// The entry with another removal for each of a path that isn't ASCII: an `add` and its `remove` are told to be of one file by the letters
+/// of their paths, which delta-rs escapes and other engines don't.
+fn removed_as_spelled(entry: &[u8]) -> serde_json::Result<Bytes> {
+    let mut lines = entry.to_vec();
+    for line in entry.split(|byte| *byte == b'\n').filter(|line| line.starts_with(br#"{"remove""#)) {
+        let mut action: Value = serde_json::from_slice(line)?;
+        let path = &mut action["remove"]["path"];
+        let Some(plain) = path.as_str().map(without_escaped_letters) else { continue };
+        if path.as_str() != Some(&plain) {
+            *path = plain.into();
+            lines.push(b'\n');
+            serde_json::to_writer(&mut lines, &action)?;
+        }
+    }
+    Ok(lines.into())
 }
 
 /// What a table's live files amount to, if the log tells. A commit that can't tell what it makes is as good as one that can.

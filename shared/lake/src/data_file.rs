@@ -7,10 +7,30 @@ use chrono::{DateTime, Utc};
 use deltalake::kernel::{Add, Remove};
 use headwater_core::totals::FileSize;
 use object_store::path::Path;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::storage::Storage;
+
+/// What delta-rs escapes in the paths of log entries, besides what isn't ASCII.
+const ESCAPED: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'*')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
 
 /// Names and values of a partition's columns, by name.
 pub(crate) type Partition = Vec<(String, Option<String>)>;
@@ -43,6 +63,11 @@ impl DataFile {
     #[must_use]
     pub fn path(&self) -> &str {
         &self.add.path
+    }
+
+    /// The path as a log entry of delta-rs spells it; another engine may spell what isn't ASCII otherwise.
+    pub(crate) fn path_in_log(&self) -> String {
+        utf8_percent_encode(&self.add.path, ESCAPED).to_string()
     }
 
     /// Path in the store.
@@ -132,6 +157,26 @@ impl DataFile {
     }
 }
 
+/// A path of a log entry with all letters that aren't ASCII as they are, and what else is escaped left so.
+pub(crate) fn without_escaped_letters(path: &str) -> String {
+    let mut plain = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let escaped = after.get(..2).filter(|_| first == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
+        match escaped.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) if !byte.is_ascii() => {
+                plain.push(byte);
+                rest = &after[2..];
+            }
+            _ => {
+                plain.push(first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8(plain).unwrap_or_else(|_| path.to_owned())
+}
+
 /// What of a file goes into a table's totals.
 pub(crate) fn in_totals(add: &Add) -> FileSize {
     FileSize { bytes: u64::try_from(add.size).unwrap_or_default(), rows: rows_of(add), written: add.modification_time }
@@ -146,4 +191,43 @@ fn rows_of(add: &Add) -> Option<u64> {
 struct Counted {
     #[serde(rename = "numRecords")]
     num_records: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use deltalake::kernel::Action;
+
+    use super::*;
+
+    fn file(path: &str) -> DataFile {
+        let add: Add = serde_json::from_value(serde_json::json!({
+            "path": "", "partitionValues": {}, "size": 1, "modificationTime": 1, "dataChange": true
+        }))
+        .unwrap();
+        DataFile {
+            add: Arc::new(Add { path: path.to_owned(), ..add }),
+            location: Arc::new(Path::from(path)),
+            stats: Arc::default(),
+        }
+    }
+
+    #[test]
+    fn paths_are_spelled_as_in_log_entries() {
+        let ascii: String = (1..=127_u8).map(char::from).collect();
+        for path in [&ascii, "place=Z\u{fc}rich/\u{65e5}.parquet", "place=x%20y~z/a.parquet"] {
+            let file = file(path);
+            let removal = serde_json::to_value(Action::Remove(file.removal(true, DateTime::default()))).unwrap();
+            assert_eq!(removal["remove"]["path"], file.path_in_log());
+        }
+    }
+
+    #[test]
+    fn only_letters_that_are_not_ascii_lose_their_escapes() {
+        let plain = |path: &str| without_escaped_letters(&file(path).path_in_log());
+        assert_eq!(plain("place=Z\u{fc}rich/a b.parquet"), "place=Z\u{fc}rich/a%20b.parquet");
+        assert_eq!(plain("place=%C3%BC/%"), "place=%25C3%25BC/%25");
+        assert_eq!(without_escaped_letters("%C3%BC%2"), "\u{fc}%2");
+        assert_eq!(without_escaped_letters("a%FFb"), "a%FFb");
+        assert_eq!(without_escaped_letters("%+3%\u{fc}"), "%+3%\u{fc}");
+    }
 }

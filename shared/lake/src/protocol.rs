@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use arrow::datatypes::{DataType, SchemaRef};
 use deltalake::kernel::Protocol;
 use deltalake::kernel::transaction::{PROTOCOL, TransactionError};
-use headwater_core::graph::properties::ENABLE_TYPE_WIDENING;
+use headwater_core::graph::properties::{ENABLE_TYPE_WIDENING, FORGETS};
 use serde_json::{Value, json};
 use url::Url;
 
@@ -143,6 +143,10 @@ pub(crate) fn check_writable(url: &Url, head: &Head) -> Result<()> {
             "its columns are mapped to other names in its files".into(),
             "rewrite it without column mapping",
         );
+    }
+    if configuration.contains_key(FORGETS) {
+        let help = "unset the property: a flow couldn't tell what it has read, and would read it again";
+        return refused(format!("it forgets the progress of its writers, by {FORGETS}"), help);
     }
     for field in head.columns.fields() {
         for rule in ["delta.invariants", "delta.generationExpression", "delta.identity.start"] {

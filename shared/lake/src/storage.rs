@@ -116,7 +116,8 @@ impl Storage {
     #[must_use]
     pub fn location(&self, path: &str) -> Path {
         let root = Path::from_url_path(self.url.path()).unwrap_or_default();
-        Path::from_iter(root.parts().chain(Path::from(path).parts()))
+        let path = Path::parse(path).unwrap_or_else(|_| Path::from(path));
+        Path::from_iter(root.parts().chain(path.parts()))
     }
 
     /// The URL of a table.

@@ -248,12 +248,11 @@ impl Table {
     /// # Errors
     /// `Invalid` when the table can't be scanned.
     pub async fn provider_of(&self, files: &[DataFile]) -> Result<Arc<dyn TableProvider>> {
-        let adds: Vec<Add> = files.iter().map(|file| Add::clone(&file.add)).collect();
         let all = match self.scannable().await? {
             Some(log) => DeltaTable::new(self.log_store()).table_provider().with_snapshot(log),
             None => self.delta().await?.table_provider(),
         };
-        self.named(all.with_adds(adds).build().await)
+        self.named(all.with_file_paths(files.iter().map(DataFile::path_in_log)).build().await)
     }
 
     fn named(&self, rows: datafusion::error::Result<impl TableProvider>) -> Result<Arc<dyn TableProvider>> {
@@ -276,9 +275,8 @@ impl Table {
             true => scannable(&few).map_err(|source| self.error(source))?,
             false => few,
         };
-        let adds: Vec<Add> = files.iter().map(|file| Add::clone(&file.add)).collect();
-        let rows = DeltaTable::new(self.log_store()).table_provider().with_snapshot(few).with_adds(adds);
-        self.named(rows.build().await)
+        let rows = DeltaTable::new(self.log_store()).table_provider().with_snapshot(few);
+        self.named(rows.with_file_paths(files.iter().map(DataFile::path_in_log)).build().await)
     }
 
     /// The log as it is scanned where columns may have been widened. Such a scan reads the live files of the log anew.

@@ -186,7 +186,9 @@ impl Lake {
             let path = Path::parse(path).unwrap_or_else(|_| Path::from(path));
             Path::from_iter(folder.parts().chain(path.parts()))
         };
-        let planned: BTreeSet<Path> = plan.files_deleted.iter().map(|path| location(path)).collect();
+        // The plan doesn't know deletion vectors of files that were removed within the retention.
+        let data_files = plan.files_deleted.iter().filter(|path| !is_deletion_vector(path));
+        let planned: BTreeSet<Path> = data_files.map(|path| location(path)).collect();
         if planned.is_empty() {
             return Ok(Vec::new());
         }
@@ -242,6 +244,11 @@ impl Lake {
 fn streams_from(flow: &Flow, dataset: &DatasetName) -> bool {
     let source = flow.stream().map(|relation| &relation.source);
     matches!(source, Some(RelationSource::TableStream { dataset: read, .. }) if read == dataset)
+}
+
+fn is_deletion_vector(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    name.starts_with("deletion_vector_") && name.ends_with(".bin")
 }
 
 fn step_report(dataset: &DatasetName, trigger: &Trigger) -> FlowReport {

@@ -26,7 +26,7 @@ const PIPELINES_WITHOUT_EFFECT: [&str; 4] = [
     "pipelines.trigger.interval",
     "pipelines.incompatibleViewCheck.enabled",
 ];
-const DELTA: [&str; 14] = [
+const DELTA: [&str; 13] = [
     "delta.appendOnly",
     "delta.checkpointInterval",
     "delta.checkpointPolicy",
@@ -39,7 +39,6 @@ const DELTA: [&str; 14] = [
     "delta.isolationLevel",
     "delta.logRetentionDuration",
     "delta.randomizeFilePrefixes",
-    "delta.setTransactionRetentionDuration",
     "delta.targetFileSize",
 ];
 const DELTA_WITHOUT_EFFECT: [&str; 4] = [
@@ -56,6 +55,9 @@ const DELTA_REFUSED: [&str; 6] = [
     "delta.minWriterVersion",
     "delta.enableIcebergCompatV2",
 ];
+
+/// By this property tables forget what was read into them.
+pub const FORGETS: &str = "delta.setTransactionRetentionDuration";
 
 /// What is wrong with a table property, if anything; without a place.
 pub(crate) fn check(key: &str, value: &str) -> Option<Diagnostic> {
@@ -86,6 +88,10 @@ fn check_delta(key: &str, value: &str) -> Option<Diagnostic> {
             Diagnostic::error("UNSUPPORTED_TABLE_PROPERTY", message)
                 .help("remove it: tables are kept readable by every Delta reader"),
         );
+    }
+    if key == FORGETS {
+        let message = format!("`{key}` would let the table forget what was read into it, which would then come again");
+        return Some(Diagnostic::error("UNSUPPORTED_TABLE_PROPERTY", message).help("remove it"));
     }
     Some(unknown(key, &DELTA))
 }

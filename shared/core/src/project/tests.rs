@@ -188,7 +188,7 @@ const WRONG: [(&str, &str); 24] = [
     ("same variable", "name: p\nstorage: x\nsources:\n  a-b: {spool: x}\n  a_b: {spool: y}\n"),
     (
         "tables",
-        "name: p\nstorage: x\ntables:\n  headwater.dedup.key: a\n  pipelines.reset.allowed: maybe\n  delta.enableDeletionVectors: true\n  delta.appendonly: true\n  pipelines.autoOptimize.managed: true\n",
+        "name: p\nstorage: x\ntables:\n  headwater.dedup.key: a\n  pipelines.reset.allowed: maybe\n  delta.enableDeletionVectors: true\n  delta.setTransactionRetentionDuration: interval 7 days\n  delta.appendonly: true\n  pipelines.autoOptimize.managed: true\n",
     ),
     (
         "settings",

@@ -71,6 +71,7 @@ impl Rule {
                     .into_iter()
                     .collect(),
                 replaces_table: attempt.replaces_table,
+                builds_on_rows: false,
             },
         };
         // The commit that starts streams anew is fenced by the rows that it takes away, not by their progress.

@@ -190,7 +190,7 @@ impl FlowRun<'_> {
             schema: plan.schema_change(quarantine),
             txns: vec![(app_id.clone(), to)],
             watermark: None,
-            fence: Fence { state: vec![Expected { app_id, from: None, to }], replaces_table: false },
+            fence: Fence { state: vec![Expected { app_id, from: None, to }], ..Fence::default() },
             records: None,
             data_change: true,
             report: self.report(),

@@ -246,7 +246,7 @@ impl Lake {
             schema,
             txns: txns.into_iter().collect(),
             watermark: None,
-            fence: Fence { state: Vec::new(), replaces_table: true },
+            fence: Fence { replaces_table: true, ..Fence::default() },
             records: None,
             data_change: true,
             report: FlowReport::new(FlowName::new("promote"), name.clone(), "person"),

@@ -102,7 +102,7 @@ impl Lake {
         for flow in self.pipeline().flows_into(name) {
             txns.extend(self.starts(flow, table).await?);
         }
-        let fence = Fence { state: Vec::new(), replaces_table: true };
+        let fence = Fence { replaces_table: true, ..Fence::default() };
         let change = Change {
             adds: Vec::new(),
             feed: Vec::new(),

@@ -232,7 +232,10 @@ impl FlowRun<'_> {
                 reach(&mut change, Expected { app_id: app_id.clone(), from, to });
                 change.records = Some((LedgerColumn::FilePath, HashSet::from([path.clone()])));
             }
-            Identity::Sources { column, ids } => change.records = Some((*column, ids.clone())),
+            Identity::Sources { column, ids } => {
+                change.records = Some((*column, ids.clone()));
+                change.fence.builds_on_rows = true;
+            }
         }
         Ok(change)
     }
