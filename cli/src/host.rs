@@ -1,11 +1,12 @@
 //! The local host: a pipeline's five functions, its queues and its folders in one process.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use headwater_core::model::{Pipeline, RelationSource};
 use headwater_core::report::Report;
 use headwater_core::trigger::Trigger;
+use headwater_lake::ingest::split_glob;
 use headwater_lake::lake::Lake;
 use headwater_runtime::local::{FunctionKind, Host, Pace, Queue, WatchedTable};
 
@@ -53,18 +54,10 @@ pub(crate) fn host(look: &Look, lake: &Arc<Lake>) -> Result<Host> {
 fn folders(pipeline: &Pipeline, lake: &Lake) -> Vec<PathBuf> {
     let streams = pipeline.flows.iter().filter_map(|flow| flow.stream());
     let paths = streams.filter_map(|stream| match &stream.source {
-        RelationSource::Files { path, .. } => Some(lake.resolve(path)),
+        RelationSource::Files { path, .. } => Some(PathBuf::from(lake.resolve(split_glob(path).0))),
         RelationSource::Events { .. } | RelationSource::Table(_) | RelationSource::TableStream { .. } => None,
     });
-    let folder = |path: String| {
-        let fixed = path.split(['*', '?', '[', '{']).next().unwrap_or_default();
-        if fixed.len() == path.len() {
-            PathBuf::from(path)
-        } else {
-            Path::new(fixed).parent().unwrap_or(Path::new(".")).to_owned()
-        }
-    };
-    paths.map(folder).collect()
+    paths.collect()
 }
 
 /// Tables on local disk whose commits wake `silver`.

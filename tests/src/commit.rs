@@ -214,7 +214,7 @@ async fn append_25(storage: Storage, base: i64) {
     let mut table = open(&storage).await;
     for n in 1..=25 {
         committed(put(&storage, &table, &append_of(&storage, [base + n]).await).await);
-        table.refresh().await.unwrap();
+        table = table.refresh().await.unwrap().unwrap();
     }
 }
 

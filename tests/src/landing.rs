@@ -1,14 +1,18 @@
 //! Where files arrive: all of a folder, or what a notice names; and the URLs by which files are known.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use headwater_core::error::ErrorKind;
 use headwater_core::model::FileOptions;
 use headwater_lake::error::LakeError;
 use headwater_lake::ingest::Landing;
 use headwater_lake::storage::Storage;
+use object_store::memory::InMemory;
 use object_store::path::Path;
 use proptest::prelude::*;
+
+use crate::lakes::{lake_of, pipeline, update, values, well};
 
 /// Names that some layer or other would take for something else.
 const ODD: [&str; 5] = ["a b.csv", "a%20b.csv", "a+b.csv", "é#1?.csv", "back\\slash.csv"];
@@ -62,6 +66,24 @@ proptest! {
     }
 }
 
+#[tokio::test]
+async fn a_project_may_be_in_a_folder_that_looks_like_a_glob() {
+    for name in ["a[b]", "{a,b}", "what?", "*"] {
+        for path in ["in", "in/", "in/*.json", "*/a.json", "in/a.json", "./in"] {
+            let folder = tempfile::tempdir().unwrap();
+            let project = folder.path().join(name);
+            std::fs::create_dir_all(project.join("in")).unwrap();
+            std::fs::write(project.join("in/a.json"), "{\"id\": 7}\n").unwrap();
+            let sql = format!(
+                "CREATE STREAMING TABLE t AS SELECT * FROM STREAM read_files('{path}', format => 'json', schema => 'id INT');"
+            );
+            let lake = lake_of(&pipeline(&sql), &project, Arc::new(InMemory::new()));
+            well(update(&lake).await);
+            assert_eq!(values(&lake, "t", "id").await, ["7"], "{name}/{path}");
+        }
+    }
+}
+
 #[test]
 fn a_bucket_that_is_not_named_is_refused_with_what_to_write() {
     for (location, says) in [
@@ -72,6 +94,17 @@ fn a_bucket_that_is_not_named_is_refused_with_what_to_write() {
         let error = Storage::open(location).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid, "{location}");
         assert!(error.to_string().contains(says), "{location}: {error}");
+    }
+}
+
+#[test]
+fn a_folder_that_looks_escaped_is_refused_before_a_table_is_made_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, says) in [("My%20Lake", Some("%20")), ("100%", None), ("50%off", None), ("My Lake", None)] {
+        let opened = Storage::open(folder.path().join(name).to_str().unwrap());
+        let told = opened.err().map(|error| error.to_string());
+        assert_eq!(told.is_some(), says.is_some(), "{name}: {told:?}");
+        assert!(told.unwrap_or_default().contains(says.unwrap_or_default()));
     }
 }
 

@@ -38,6 +38,7 @@ mod logs;
 mod parts;
 mod poison;
 mod redrive;
+mod remade;
 mod remembered;
 mod requests;
 mod shadows;

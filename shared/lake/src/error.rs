@@ -86,6 +86,22 @@ pub enum LakeError {
         /// The commit.
         version: u64,
     },
+    /// A stream has read further than its source goes.
+    #[error(
+        "[TABLE_CHANGED.SOURCE] flow {flow} has read {source_table} up to version {read}, but the table is at version {version}: it was made anew\n  help: bring the source's table back, or run the target with --full-refresh={target}"
+    )]
+    SourceMadeAnew {
+        /// The flow.
+        flow: String,
+        /// Its source.
+        source_table: String,
+        /// What it writes.
+        target: String,
+        /// The version that it has read up to.
+        read: u64,
+        /// The source's version.
+        version: u64,
+    },
     /// A column's type isn't the table's.
     #[error(
         "table {table}: column `{column}` is {from}, but the query now gives {to}\n  help: {remedy}cast it in the query, or run the table with --full-refresh"
@@ -182,6 +198,7 @@ impl LakeError {
             | Self::LogEntryGone { .. }
             | Self::NewColumns { .. }
             | Self::SourceChanged { .. }
+            | Self::SourceMadeAnew { .. }
             | Self::SchemaMismatch { .. } => ErrorKind::Invalid,
             Self::ColumnDoesNotFit { .. } | Self::ExpectationsViolated { .. } | Self::ExpectationFailedToRun { .. } => {
                 ErrorKind::Data

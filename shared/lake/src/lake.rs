@@ -171,15 +171,12 @@ impl Lake {
     /// `Unavailable` when storage can't be read, `Invalid` for a table that can't be read by us.
     pub async fn table(&self, name: &DatasetName) -> Result<Option<Table>> {
         let table = match self.warm(name).await {
-            Some(mut table) => {
-                table.refresh().await?;
-                Some(table)
-            }
+            Some(table) => Box::pin(table.refresh()).await?,
             None => Table::open(&self.storage, &self.table_path(name)?).await?,
         };
         match &table {
             Some(table) => self.keep(name, table.clone()).await,
-            None => drop(self.missing.lock().await.insert(name.clone())),
+            None => self.miss(name).await,
         }
         Ok(table)
     }
@@ -199,6 +196,12 @@ impl Lake {
     pub(crate) async fn keep(&self, name: &DatasetName, table: Table) {
         self.missing.lock().await.remove(name);
         self.tables.lock().await.insert(name.clone(), table);
+    }
+
+    /// Keeps in mind that there is no table.
+    async fn miss(&self, name: &DatasetName) {
+        self.tables.lock().await.remove(name);
+        self.missing.lock().await.insert(name.clone());
     }
 
     /// The dataset that a flow writes.

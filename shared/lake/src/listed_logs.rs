@@ -4,7 +4,8 @@
 //! a log follow each other: those after the last one that is known are asked for by their names, which most often is one read of
 //! what isn't there. Clean-up takes entries away from the oldest on, so that no later one is gone while the last one that is known
 //! is there as it was. What else has come meanwhile, such as a checkpoint, is found when the log is listed from there: whoever opens
-//! a table begins at the last checkpoint. Nothing here is needed for correctness.
+//! a table begins at the last checkpoint. Who asks right after that whether an entry is still the one that it was is told what was
+//! found. Nothing here is needed for correctness.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -19,13 +20,17 @@ use futures::{StreamExt, TryStreamExt};
 use headwater_core::commit::{entry_name, entry_version};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    Attributes, CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use tokio::time::Instant;
 
+use crate::recent_log::{is_entry, is_plain, is_same, log};
+
 /// After so long a log is listed again.
 const KEPT_FOR: Duration = Duration::from_secs(60);
+/// For so long what was found of an entry is told to who asks for that alone.
+const MOMENT: Duration = Duration::from_secs(1);
 /// Listings that are known at once.
 const KEPT: usize = 64;
 /// Names of one of them; for more a log is listed each time.
@@ -43,6 +48,8 @@ pub(crate) struct ListedLogs {
 struct Listed {
     after: Path,
     began: Instant,
+    /// When the last entry was seen last.
+    seen: Instant,
     /// In the order of names.
     found: Vec<ObjectMeta>,
 }
@@ -54,22 +61,25 @@ impl ListedLogs {
 
     /// What a log holds after a name.
     async fn listed(&self, log: &Path, after: &Path) -> Result<Vec<ObjectMeta>> {
-        if let Some(known) = self.find(after)
-            && let Some(listed) = self.brought_up(known, log).await
-        {
-            self.keep(listed.clone());
-            return Ok(listed.found);
+        if let Some(known) = self.find(after) {
+            if let Some(listed) = self.brought_up(known, log).await {
+                self.keep(listed.clone());
+                return Ok(listed.found);
+            }
+            self.kept().retain(|listed| !listed.after.prefix_matches(log));
         }
         let began = Instant::now();
         let mut found: Vec<_> = self.inner.list_with_offset(Some(log), after).try_collect().await?;
         found.sort_unstable_by(|a, b| a.location.cmp(&b.location));
-        self.keep(Listed { after: after.clone(), began, found: found.clone() });
+        self.keep(Listed { after: after.clone(), began, seen: began, found: found.clone() });
         Ok(found)
     }
 
     /// With the entries that have come since; `None` if that can't be told.
     async fn brought_up(&self, mut listed: Listed, log: &Path) -> Option<Listed> {
         let mut next = listed.next()?;
+        let seen = Instant::now();
+        let known = listed.last().map(|(_, last)| last.clone());
         loop {
             match self.inner.get(&log.clone().join(entry_name(next))).await {
                 Ok(entry) => listed.found.push(entry.meta),
@@ -79,13 +89,32 @@ impl ListedLogs {
             next += 1;
         }
         listed.found.sort_unstable_by(|a, b| a.location.cmp(&b.location));
-        if let Some((_, last)) = listed.last() {
-            let now = self.inner.head(&last.location).await.ok()?;
-            if !is_same(&now, last) {
-                return None;
-            }
+        if let Some(last) = listed.last_mut() {
+            let is_new = known.as_ref().is_none_or(|known| known.location != last.location);
+            let (now, known) = tokio::join!(self.again(last), async {
+                match known.filter(|_| is_new) {
+                    Some(known) => self.again(&known).await.map(drop),
+                    None => Some(()),
+                }
+            });
+            known?;
+            // Of an entry that this process has put, its own clock told the time.
+            last.last_modified = now?.last_modified;
         }
-        Some(listed)
+        Some(Listed { seen, ..listed })
+    }
+
+    /// What is told of an object now, if it is the one that was found.
+    async fn again(&self, found: &ObjectMeta) -> Option<ObjectMeta> {
+        self.inner.head(&found.location).await.ok().filter(|now| is_same(now, found))
+    }
+
+    /// What was found of an entry a moment ago, when its log was looked at last.
+    fn seen(&self, entry: &Path) -> Option<ObjectMeta> {
+        let kept = self.kept();
+        let of_log = kept.iter().filter(|listed| is_beside(&listed.after, entry) && listed.seen.elapsed() <= MOMENT);
+        let last = of_log.max_by_key(|listed| listed.seen)?;
+        last.found.iter().find(|found| found.location == *entry).cloned()
     }
 
     fn find(&self, after: &Path) -> Option<Listed> {
@@ -120,6 +149,13 @@ impl Listed {
         self.entries().last()
     }
 
+    /// The last entry.
+    fn last_mut(&mut self) -> Option<&mut ObjectMeta> {
+        let (_, last) = self.last()?;
+        let location = last.location.clone();
+        self.found.iter_mut().find(|file| file.location == location)
+    }
+
     /// Where it begins: an entry that is listed first has this version, or the next one where its own was cleaned up.
     fn first(&self) -> Option<u64> {
         self.after.filename()?.parse().ok()
@@ -142,15 +178,10 @@ impl Listed {
     }
 }
 
-/// Whether an object is the one that was seen before. A listing may tell tags without the quotes that a read tells them with.
-fn is_same(now: &ObjectMeta, before: &ObjectMeta) -> bool {
-    let tag = |file: &ObjectMeta| file.e_tag.as_deref().map(|tag| tag.trim_matches('"').to_owned());
-    now.size == before.size && tag(now) == tag(before)
-}
-
-/// The folder, if it is that of a log.
-fn log(prefix: Option<&Path>) -> Option<&Path> {
-    prefix.filter(|prefix| prefix.filename() == Some("_delta_log"))
+/// Whether two paths are in the same folder.
+fn is_beside(one: &Path, other: &Path) -> bool {
+    let folder = |path: &Path| path.as_ref().rsplit_once('/').map(|(folder, _)| folder.to_owned());
+    folder(one) == folder(other)
 }
 
 impl fmt::Display for ListedLogs {
@@ -175,7 +206,17 @@ impl ObjectStore for ListedLogs {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.inner.get_opts(location, options).await
+        let asks_for_entry = options.head && is_plain(&options) && is_entry(location);
+        let seen = if asks_for_entry { self.seen(location) } else { None };
+        match seen {
+            Some(meta) => Ok(GetResult {
+                payload: GetResultPayload::Stream(futures::stream::empty().boxed()),
+                range: 0..meta.size,
+                meta,
+                attributes: Attributes::default(),
+            }),
+            None => self.inner.get_opts(location, options).await,
+        }
     }
 
     async fn put_multipart_opts(

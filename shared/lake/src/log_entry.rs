@@ -61,6 +61,12 @@ impl CommitEntry {
         self.added.iter().filter(|file| file.add.data_change).cloned().collect()
     }
 
+    /// When it was committed: as it says, or when storage got it.
+    #[must_use]
+    pub fn committed_at(&self) -> DateTime<Utc> {
+        self.timestamp.unwrap_or(self.stored_at)
+    }
+
     /// Whether any row came or went.
     #[must_use]
     pub fn changes_rows(&self) -> bool {

@@ -60,7 +60,7 @@ impl Table {
         let versions = (0..=self.version()).rev().take(ENTRIES);
         let mut entries = stream::iter(versions).map(|version| self.entry(version)).buffered(READ_AT_ONCE);
         while let Some(Some(entry)) = entries.try_next().await? {
-            if entry.timestamp.is_none_or(|at| at < now - HEAT) {
+            if entry.committed_at() < now - HEAT {
                 break;
             }
             let removed = entry.removed.iter().filter(|file| file.data_change);

@@ -36,6 +36,8 @@ pub(crate) struct Head {
     pub(crate) log_retention: Duration,
     /// Whether rows may only be added.
     pub(crate) is_append_only: bool,
+    /// When storage got the version's log entry; `None` where a checkpoint of it is all that is listed.
+    pub(crate) stored_at: Option<DateTime<Utc>>,
 }
 
 /// When storage got the newest parts of a log.
@@ -204,6 +206,7 @@ impl Head {
             deleted_file_retention: properties.deleted_file_retention_duration(),
             log_retention: properties.log_retention_duration(),
             is_append_only: properties.append_only(),
+            stored_at: stored_at(snapshot),
         }
     }
 
@@ -218,6 +221,15 @@ impl Head {
             deleted_file_retention: properties.deleted_file_retention_duration(),
             log_retention: properties.log_retention_duration(),
             is_append_only: properties.append_only(),
+            stored_at: snapshot.version_timestamp(snapshot.version()).and_then(DateTime::from_timestamp_millis),
         }
     }
+}
+
+/// When storage got the log entry of a version.
+fn stored_at(snapshot: &Snapshot) -> Option<DateTime<Utc>> {
+    let scan = snapshot.scan_builder().build().ok()?;
+    let entries = &scan.snapshot().log_segment().listed.ascending_commit_files;
+    let entry = entries.last().filter(|entry| entry.version == snapshot.version())?;
+    DateTime::from_timestamp_millis(entry.location.last_modified)
 }

@@ -4,7 +4,7 @@
 //! handle, by the flow that reads what it added. So it is asked for once. What is kept is small and soon forgotten: a
 //! process that goes without it does the same, with more requests.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::Utc;
 use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use headwater_core::commit::entry_version;
 use object_store::path::Path;
 use object_store::{
@@ -32,7 +33,7 @@ const ENTRY_BYTES: usize = 256 << 10;
 #[derive(Debug)]
 pub(crate) struct RecentLog {
     inner: Arc<dyn ObjectStore>,
-    kept: Mutex<VecDeque<Entry>>,
+    kept: Arc<Mutex<VecDeque<Entry>>>,
 }
 
 #[derive(Debug, Clone)]
@@ -44,7 +45,7 @@ struct Entry {
 
 impl RecentLog {
     pub(crate) fn new(inner: Arc<dyn ObjectStore>) -> Self {
-        Self { inner, kept: Mutex::default() }
+        Self { inner, kept: Arc::default() }
     }
 
     fn find(&self, location: &Path) -> Option<Entry> {
@@ -55,10 +56,12 @@ impl RecentLog {
     }
 
     fn keep(&self, meta: ObjectMeta, body: Bytes) {
+        let mut kept = self.kept();
+        // Of a table of that name that is gone.
+        kept.retain(|entry| entry.meta.location != meta.location);
         if body.len() > ENTRY_BYTES {
             return;
         }
-        let mut kept = self.kept();
         kept.push_back(Entry { kept_at: Instant::now(), meta, body });
         let mut bytes: usize = kept.iter().map(|entry| entry.body.len()).sum();
         while bytes > KEPT_BYTES
@@ -69,8 +72,12 @@ impl RecentLog {
     }
 
     fn kept(&self) -> MutexGuard<'_, VecDeque<Entry>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.kept)
     }
+}
+
+fn locked(kept: &Mutex<VecDeque<Entry>>) -> MutexGuard<'_, VecDeque<Entry>> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Entry {
@@ -82,6 +89,17 @@ impl Entry {
     }
 }
 
+/// The folder, if it is that of a log.
+pub(crate) fn log(prefix: Option<&Path>) -> Option<&Path> {
+    prefix.filter(|prefix| prefix.filename() == Some("_delta_log"))
+}
+
+/// Whether an object is the one that was seen before. A listing may tell tags without the quotes that a read tells them with.
+pub(crate) fn is_same(now: &ObjectMeta, before: &ObjectMeta) -> bool {
+    let tag = |file: &ObjectMeta| file.e_tag.as_deref().map(|tag| tag.trim_matches('"').to_owned());
+    now.size == before.size && tag(now) == tag(before)
+}
+
 /// Whether this is the name of a log entry.
 pub(crate) fn is_entry(location: &Path) -> bool {
     let mut parts = location.parts().rev();
@@ -90,13 +108,12 @@ pub(crate) fn is_entry(location: &Path) -> bool {
         && name.is_some_and(|name| entry_version(name.as_ref()).is_some())
 }
 
-/// Whether a whole object is asked for, whatever it is.
-fn is_plain(options: &GetOptions) -> bool {
-    let GetOptions { if_match, if_none_match, if_modified_since, if_unmodified_since, range, version, head, .. } =
-        options;
+/// Whether an object or its head is asked for, whatever it is.
+pub(crate) fn is_plain(options: &GetOptions) -> bool {
+    let GetOptions { if_match, if_none_match, if_modified_since, if_unmodified_since, range, version, .. } = options;
     let conditions = if_match.is_some() || if_none_match.is_some();
     let times = if_modified_since.is_some() || if_unmodified_since.is_some();
-    !(conditions || times || range.is_some() || version.is_some() || *head)
+    !(conditions || times || range.is_some() || version.is_some())
 }
 
 impl fmt::Display for RecentLog {
@@ -119,7 +136,7 @@ impl ObjectStore for RecentLog {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        if !is_entry(location) || !is_plain(&options) {
+        if options.head || !is_entry(location) || !is_plain(&options) {
             return self.inner.get_opts(location, options).await;
         }
         if let Some(entry) = self.find(location) {
@@ -155,8 +172,20 @@ impl ObjectStore for RecentLog {
         self.inner.list(prefix)
     }
 
+    /// Entries that should be listed, but aren't or are others, belong to a table of that name that is gone.
     fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list_with_offset(prefix, offset)
+        let listing = self.inner.list_with_offset(prefix, offset);
+        let Some(log) = log(prefix).cloned() else { return listing };
+        let (kept, offset) = (Arc::clone(&self.kept), offset.clone());
+        let listed = async move {
+            let found: Vec<ObjectMeta> = listing.try_collect().await?;
+            let by_path: HashMap<&Path, &ObjectMeta> = found.iter().map(|meta| (&meta.location, meta)).collect();
+            let is_there = |meta: &ObjectMeta| by_path.get(&meta.location).is_some_and(|found| is_same(found, meta));
+            let is_asked_for = |meta: &ObjectMeta| meta.location.prefix_matches(&log) && meta.location > offset;
+            locked(&kept).retain(|entry| !is_asked_for(&entry.meta) || is_there(&entry.meta));
+            Ok::<_, object_store::Error>(futures::stream::iter(found.into_iter().map(Ok)))
+        };
+        futures::stream::once(listed).try_flatten().boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {

@@ -39,6 +39,14 @@ impl Storage {
     /// `Invalid` for a URL that this build can't open; `Unavailable` when the folder can't be made.
     pub fn open(location: &str) -> Result<Self> {
         let storage = Self::of(location)?;
+        if let Some(escape) = escape_in(storage.url.path()) {
+            return Err(LakeError::Configuration {
+                message: format!(
+                    "storage `{location}` has `{escape}` in its path, which tables' readers take for another letter"
+                ),
+                help: "rename the folder, or keep the lake in another one".into(),
+            });
+        }
         Ok(if storage.is_near() { storage } else { storage.remembering() })
     }
 
@@ -188,6 +196,12 @@ impl Storage {
         let url = Url::from_directory_path(&folder).map_err(|()| unsupported(&folder.display().to_string()))?;
         Ok(Self::with_store(url, Arc::new(LocalLogs::new(LocalFileSystem::new()))))
     }
+}
+
+/// What looks like a letter's escape in the name of a folder, whose own `%` is escaped in this path of a URL.
+fn escape_in(path: &str) -> Option<String> {
+    let code = |at: usize| path.get(at..at + 2).filter(|code| code.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    path.match_indices("%25").find_map(|(at, percent)| Some(format!("%{}", code(at + percent.len())?)))
 }
 
 fn unsupported(location: &str) -> LakeError {

@@ -6,11 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::datatypes::SchemaRef;
+use chrono::{DateTime, Utc};
 use datafusion::datasource::TableProvider;
 use deltalake::kernel::{Add, LogDataHandler, LogicalFileView, Snapshot};
 use deltalake::logstore::LogStoreRef;
 use deltalake::{DeltaTable, DeltaTableError};
 use futures::{StreamExt, TryStreamExt};
+use headwater_core::commit::entry_name;
+use object_store::ObjectStoreExt;
 use url::Url;
 
 use crate::condition::Condition;
@@ -40,6 +43,8 @@ pub struct Table {
     path: String,
     log: LogStoreRef,
     pin: Arc<Pin>,
+    /// When storage got the log entry of the pinned version; `None` where it isn't there.
+    stored_at: Option<DateTime<Utc>>,
     opened_at: u64,
     transactions: Transactions,
     entries: Entries,
@@ -63,20 +68,26 @@ impl Table {
             // It may have been made between the two looks.
             opened = Pin::open(&log, None).await;
         }
-        match opened {
-            Ok(pin) => Ok(Some(Self {
-                opened_at: pin.head().version,
-                storage: storage.clone(),
-                path: path.to_owned(),
-                log,
-                pin: Arc::new(pin),
-                transactions: Transactions::default(),
-                entries: Entries::default(),
-                was_scanned: Arc::default(),
-            })),
-            Err(DeltaTableError::NotATable(_)) => Ok(None),
-            Err(source) => Err(LakeError::delta(&storage.table_url(path), source)),
-        }
+        let pin = match opened {
+            Ok(pin) => pin,
+            Err(DeltaTableError::NotATable(_)) => return Ok(None),
+            Err(source) => return Err(LakeError::delta(&storage.table_url(path), source)),
+        };
+        let stored_at = match pin.head().stored_at {
+            Some(at) => Some(at),
+            None => entry_stored_at(storage, path, pin.head().version).await?,
+        };
+        Ok(Some(Self {
+            opened_at: pin.head().version,
+            storage: storage.clone(),
+            path: path.to_owned(),
+            log,
+            pin: Arc::new(pin),
+            stored_at,
+            transactions: Transactions::default(),
+            entries: Entries::default(),
+            was_scanned: Arc::default(),
+        }))
     }
 
     /// The same table as of a version.
@@ -86,6 +97,7 @@ impl Table {
     pub async fn at(&self, version: u64) -> Result<Self> {
         let pin = Pin::open(&self.log, Some(version)).await.map_err(|source| self.error(source))?;
         Ok(Self {
+            stored_at: pin.head().stored_at,
             pin: Arc::new(pin),
             opened_at: version,
             transactions: Transactions::default(),
@@ -94,20 +106,32 @@ impl Table {
         })
     }
 
-    /// Moves to the latest version, reading only what is new.
+    /// The table at its latest version, reading only what is new; `None` if it was deleted. One that was deleted and made anew
+    /// is opened as another: the log entry of the pinned version isn't the one that was read.
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub async fn refresh(&mut self) -> Result<()> {
-        if let Some(moved) = self.pin.moved(&self.log).await.map_err(|source| self.error(source))? {
+    pub async fn refresh(mut self) -> Result<Option<Self>> {
+        let moved = self.pin.moved(&self.log).await;
+        let stored_at = entry_stored_at(&self.storage, &self.path, self.version()).await?;
+        if !is_same_time(stored_at, self.stored_at) {
+            return Self::open(&self.storage, &self.path).await;
+        }
+        if let Some(moved) = moved.map_err(|source| self.error(source))? {
+            if moved.head().version != self.version() {
+                self.stored_at = match moved.head().stored_at {
+                    Some(at) => Some(at),
+                    None => entry_stored_at(&self.storage, &self.path, moved.head().version).await?,
+                };
+            }
             self.pin = Arc::new(moved);
         }
         if self.version() >= self.opened_at + REOPEN_AFTER
             && let Some(fresh) = Self::open(&self.storage, &self.path).await?
         {
-            *self = Self { entries: self.entries.clone(), was_scanned: Arc::clone(&self.was_scanned), ..fresh };
+            return Ok(Some(Self { entries: self.entries, was_scanned: self.was_scanned, ..fresh }));
         }
-        Ok(())
+        Ok(Some(self))
     }
 
     /// The pinned version.
@@ -342,4 +366,20 @@ impl Table {
     pub(crate) fn error(&self, source: DeltaTableError) -> LakeError {
         LakeError::delta(&self.url(), source)
     }
+}
+
+/// When storage got the log entry of a version; `None` if it isn't there.
+async fn entry_stored_at(storage: &Storage, table: &str, version: u64) -> Result<Option<DateTime<Utc>>> {
+    let location = storage.location(&format!("{table}/_delta_log/{}", entry_name(version)));
+    match storage.object_store().head(&location).await {
+        Ok(entry) => Ok(Some(entry.last_modified)),
+        Err(object_store::Error::NotFound { .. }) => Ok(None),
+        Err(source) => Err(LakeError::delta(&storage.table_url(table), source.into())),
+    }
+}
+
+/// Whether these are the same time, one of which may have been told in whole seconds, and both in milliseconds.
+fn is_same_time(now: Option<DateTime<Utc>>, before: Option<DateTime<Utc>>) -> bool {
+    let [now, before] = [now, before].map(|at| at.map(|at| at.timestamp_millis()));
+    now == before || now.zip(before).is_some_and(|(a, b)| a / 1000 == b / 1000 && (a % 1000 == 0 || b % 1000 == 0))
 }

@@ -138,7 +138,7 @@ impl Lake {
             match table.changes(Some(version), version + 1).await {
                 Ok(entries) => {
                     if let Some(entry) = entries.first().filter(|entry| entry.changes_rows()) {
-                        return Ok(entry.timestamp);
+                        return Ok(Some(entry.committed_at()));
                     }
                 }
                 Err(LakeError::LogEntryGone { .. }) => {}

@@ -42,6 +42,9 @@ pub(super) fn check(draft: &mut Draft) {
     draft.findings.append(&mut findings);
 }
 
+/// The folder of a table's log.
+const LOG_FOLDER: &str = "_delta_log";
+
 struct Check<'a> {
     dataset: &'a Dataset,
     findings: &'a mut Vec<Diagnostic>,
@@ -67,6 +70,8 @@ impl Check<'_> {
                 format!("`{name}` can't be the name of a folder"),
                 "use letters, digits, `_` and `-`",
             );
+        } else if name.folder() == LOG_FOLDER {
+            self.error("RESERVED_NAME", format!("`{name}` is where tables have their logs"), "choose another name");
         } else if name.main().is_some() {
             self.error(
                 "RESERVED_NAME",

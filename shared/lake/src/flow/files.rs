@@ -18,7 +18,7 @@ use super::decoded::streaming;
 use super::earlier::Share;
 use super::relations::register_source;
 use crate::error::Result;
-use crate::ingest::{FileDecoder, FoundFile, Landing, Sample, read_sample};
+use crate::ingest::{FileDecoder, FoundFile, Landing, Sample, read_sample, split_glob};
 
 impl FlowRun<'_> {
     /// Lands what is waiting, batch after batch: of all that is there, or of some objects. One report a batch; one
@@ -69,7 +69,8 @@ impl FlowRun<'_> {
     }
 
     pub(super) fn landing(&self, path: &str, read: &ReadOptions) -> Result<Landing> {
-        Landing::open(&self.lake.resolve(path), &read.files)
+        let (root, glob) = split_glob(path);
+        Landing::below(&self.lake.resolve(root), glob, &read.files)
     }
 
     /// One batch of the files; those that are in are taken out of them. `None` when a race was lost.

@@ -158,7 +158,7 @@ impl FlowRun<'_> {
     async fn has_seen(&self, source: &Table) -> Result<bool> {
         let target = self.lake.warm(&self.flow.target).await;
         let consumed = progress(target.as_ref(), &self.lake.app_id(self.flow)).await?;
-        Ok(consumed.is_some_and(|consumed| consumed >= source.version()))
+        Ok(consumed == Some(source.version()))
     }
 
     /// What to read next; `None` when nothing is new.
@@ -168,6 +168,10 @@ impl FlowRun<'_> {
         let quarantine = progress(pinned.quarantine.as_ref(), &app_id).await?;
         let late = progress(pinned.late.as_ref(), &app_id).await?;
         let changes = progress(pinned.changes.as_ref(), &app_id).await?;
+        if let Some(read) = after.filter(|after| *after > source.version()) {
+            self.check_goes_as_far(source, read).await?;
+            return Ok(None);
+        }
         let ahead = quarantine.max(late).max(changes).filter(|side| Some(*side) > after);
         let limit = ahead.unwrap_or(source.version());
         let from = after.or_else(|| stream.starting_version.and_then(|first| first.checked_sub(1)));
@@ -188,6 +192,21 @@ impl FlowRun<'_> {
         let is_idle_long = through - from.unwrap_or(through) >= IDLE_COMMITS;
         let goes_on = !files.is_empty() || ahead.is_some() || is_idle_long;
         Ok(goes_on.then_some(Step { after, through, files, readable_at, aside, changes_are_known }))
+    }
+
+    /// Another process may have read what was committed since the source was looked at; otherwise it was made anew, and what is
+    /// in it would never be read.
+    async fn check_goes_as_far(&self, source: &Table, read: u64) -> Result<()> {
+        match source.clone().refresh().await?.map(|source| source.version()) {
+            Some(version) if version < read => Err(LakeError::SourceMadeAnew {
+                flow: self.flow.name.to_string(),
+                source_table: source.path().to_owned(),
+                target: self.flow.target.to_string(),
+                read,
+                version,
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// The whole table, as of a version.

@@ -36,6 +36,15 @@ impl Landing {
     /// `Invalid` for a glob that can't be read, and for a folder that isn't there.
     pub fn open(path: &str, options: &FileOptions) -> Result<Self> {
         let (root, glob) = split_glob(path);
+        Self::below(root, glob, options)
+    }
+
+    /// Of a folder or one file, whose path is no glob whatever letters it has, and of what a glob matches below it.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn below(root: &str, glob: Option<&str>, options: &FileOptions) -> Result<Self> {
+        let path = glob.map_or_else(|| root.to_owned(), |glob| format!("{root}/{glob}"));
         let one_file = glob.is_none().then(|| folder_of_file(root)).flatten();
         let (root, glob) = match &one_file {
             Some((folder, name)) => (folder.as_str(), Some(name.as_str())),
@@ -45,7 +54,7 @@ impl Landing {
         let filter = options.path_glob_filter.as_deref();
         let (glob, filter) = (glob.map(matcher).transpose()?, filter.map(matcher).transpose()?);
         let (after, before) = (options.modified_after, options.modified_before);
-        Ok(Self { storage, path: path.to_owned(), glob, filter, after, before })
+        Ok(Self { storage, path, glob, filter, after, before })
     }
 
     /// Where it is.
@@ -179,7 +188,8 @@ fn folder_of_file(path: &str) -> Option<(String, String)> {
 }
 
 /// The folder before the first part with a glob, and the glob from there on.
-fn split_glob(path: &str) -> (&str, Option<&str>) {
+#[must_use]
+pub fn split_glob(path: &str) -> (&str, Option<&str>) {
     let Some(special) = path.find(['*', '?', '[', '{']) else { return (path, None) };
     match path[..special].rfind('/') {
         Some(slash) => (&path[..slash], Some(path[slash + 1..].trim_end_matches('/'))),

@@ -39,7 +39,7 @@ mod wider;
 pub(crate) use files::damaged;
 pub use files::{FileDecoder, FoundFile, file_schema};
 pub use infer::infer_schema;
-pub use landing::Landing;
+pub use landing::{Landing, split_glob};
 pub use messages::{decode_messages, message_schema, sample_messages};
 pub(crate) use ranges::Ranges;
 pub use sample::{Sample, read_sample};

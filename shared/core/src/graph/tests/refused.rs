@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Projects that are wrong, each in its own way.
-const WRONG: [(&str, &str); 48] = [
+const WRONG: [(&str, &str); 49] = [
     ("nothing", "-- nothing\n"),
     (
         "cycle",
@@ -148,6 +148,7 @@ CREATE MATERIALIZED VIEW inside AS SELECT * FROM t__changes",
         "reserved names",
         "CREATE MATERIALIZED VIEW m__late AS SELECT 1 AS x; CREATE MATERIALIZED VIEW n (_metadata INT) AS SELECT 1 AS _headwater",
     ),
+    ("the name of a log", "CREATE MATERIALIZED VIEW _delta_log AS SELECT 1 AS x"),
     ("strange names", "CREATE MATERIALIZED VIEW `a/b` AS SELECT 1 AS x"),
     (
         "columns",

@@ -93,7 +93,7 @@ impl Lake {
         }
         let run = FlowRun::new(self, flow, "person", None)?;
         for _ in 0..TRIES {
-            if let Some(done) = run.redrive(wanted).await? {
+            if let Some(done) = Box::pin(run.redrive(wanted)).await? {
                 return Ok(done);
             }
         }
