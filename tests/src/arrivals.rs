@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use arrow::array::{AsArray, RecordBatch};
 use headwater_core::name::DatasetName;
 use headwater_runtime::local::FunctionKind;
 
@@ -47,6 +48,18 @@ async fn only_files_of_the_time_and_name_that_are_asked_for_are_landed() {
     assert_eq!(values(&lake, "t", "n").await, ["2"]);
 }
 
+/// The states of all files of which something is told.
+async fn states(lab: &Lab, sql: &str) -> Vec<String> {
+    let view = "CREATE MATERIALIZED VIEW q AS SELECT ingestion_state FROM cloud_files_state('t')";
+    let lake = lab.lake(&format!("{sql}; {view}"));
+    let (_, batches) = lake.query(&DatasetName::new("q"), None, None).await.unwrap();
+    let of_batch = |batch: &RecordBatch| {
+        let states = batch.column(0).as_string::<i32>().iter().flatten().map(str::to_owned);
+        states.collect::<Vec<_>>()
+    };
+    batches.iter().flat_map(of_batch).collect()
+}
+
 #[tokio::test]
 async fn files_from_before_the_first_run_stay_out_when_asked_even_when_nothing_waits_then() {
     let sql = table(", includeExistingFiles => false");
@@ -58,11 +71,14 @@ async fn files_from_before_the_first_run_stay_out_when_asked_even_when_nothing_w
         let lake = lab.lake(&sql);
         well(tick(&lake, FunctionKind::BronzeFiles).await);
         assert!(lake.table(&DatasetName::new("t")).await.unwrap().is_none(), "nothing was landed");
+        assert_eq!(states(&lab, &sql).await, [""; 0], "what stays out doesn't wait");
         arrive(&lab, "late.json", &line(2), DAY);
         arrive(&lab, "new.json", &line(3), Duration::ZERO);
+        assert_eq!(states(&lab, &sql).await, ["WAITING"]);
         let lake = lab.lake(&sql);
         update(&lake).await;
         assert_eq!(values(&lake, "t", "n").await, ["3"]);
+        assert_eq!(states(&lab, &sql).await, ["INGESTED"]);
         assert_eq!(commits(&update(&lake).await), 0);
     }
 }

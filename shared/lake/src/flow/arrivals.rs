@@ -146,27 +146,37 @@ impl FlowRun<'_> {
     }
 
     /// Takes those files out that were there before the flow first ran. False when that time is only just noted, so
-    /// that all must be pinned again. It is kept with the quarantine, which nothing waits for. A shadow goes by what its
-    /// table has noted.
+    /// that all must be pinned again.
     pub(super) async fn without_existing(&self, pinned: &Pinned, files: &mut Vec<FoundFile>) -> Result<bool> {
-        let app_id = format!("{}/files-since", self.lake.app_id(self.flow));
-        let name = self.flow.target.quarantine();
-        let of_table = match self.lake.is_shadowed(&name) {
-            true => Table::open(self.lake.storage(), &self.lake.path_in_use(&name)?).await?,
-            false => None,
-        };
-        let noted = match of_table.as_ref().or(pinned.quarantine.as_ref()) {
-            Some(table) => table.transaction(&app_id).await?,
-            None => None,
-        };
-        if let Some(since) = noted.and_then(DateTime::from_timestamp_millis) {
+        if let Some(since) = self.started(pinned.quarantine.as_ref()).await? {
             files.retain(|file| file.modified >= since);
             return Ok(true);
         }
         // Stores tell times by the second.
         let now = Lake::now().duration_trunc(TimeDelta::seconds(1)).unwrap_or_else(|_| Lake::now());
-        self.note_start(pinned, app_id, now).await?;
+        self.note_start(pinned, self.start_app_id(), now).await?;
         Ok(false)
+    }
+
+    /// When the flow first ran, if that was noted. It is kept with the quarantine, which nothing waits for. A shadow goes by
+    /// what its table has noted.
+    pub(super) async fn started(&self, quarantine: Option<&Table>) -> Result<Option<DateTime<Utc>>> {
+        let name = self.flow.target.quarantine();
+        let of_table = match self.lake.is_shadowed(&name) {
+            true => Table::open(self.lake.storage(), &self.lake.path_in_use(&name)?).await?,
+            false => None,
+        };
+        match of_table.as_ref().or(quarantine) {
+            Some(table) => {
+                let noted = table.transaction(&self.start_app_id()).await?;
+                Ok(noted.and_then(DateTime::from_timestamp_millis))
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn start_app_id(&self) -> String {
+        format!("{}/files-since", self.lake.app_id(self.flow))
     }
 
     async fn note_start(&self, pinned: &Pinned, app_id: String, since: DateTime<Utc>) -> Result<()> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use chrono::{DateTime, Utc};
 use datafusion::datasource::{MemTable, TableProvider};
 use datafusion::logical_expr::ident;
 use futures::TryStreamExt;
@@ -62,7 +63,8 @@ impl FlowRun<'_> {
     /// One row a file of a dataset.
     pub(super) async fn files_state(&self, dataset: &DatasetName) -> Result<Arc<dyn TableProvider>> {
         let main = self.lake.table(dataset).await?;
-        let mut aside = self.aside(self.lake.table(&dataset.quarantine()).await?.as_ref()).await?;
+        let quarantine = self.lake.table(&dataset.quarantine()).await?;
+        let mut aside = self.aside(quarantine.as_ref()).await?;
         let mut entries = match &main {
             Some(table) => file_entries(self.lake.storage(), None, &table.files().await?).await?,
             None => HashMap::new(),
@@ -74,6 +76,11 @@ impl FlowRun<'_> {
             };
             let run = FlowRun { flow, ..*self };
             let marks = run.file_marks(main.as_ref()).await?;
+            // Before the first run all files are there already.
+            let since = match read.files.include_existing {
+                true => DateTime::<Utc>::MIN_UTC,
+                false => run.started(quarantine.as_ref()).await?.unwrap_or(DateTime::<Utc>::MAX_UTC),
+            };
             for file in run.landing(path, read)?.list().await? {
                 let entry = entries
                     .remove(&file.path)
@@ -84,6 +91,7 @@ impl FlowRun<'_> {
                     Some(_) => "INGESTED",
                     None if aside.rows > 0 => "QUARANTINED",
                     None if marks.is_done(&file.path) => "EMPTY",
+                    None if file.modified < since => continue,
                     None => "WAITING",
                 };
                 let state = FileState { flow: Some(flow.name.to_string()), state, aside, ..of(&file, entry) };
