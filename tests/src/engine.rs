@@ -7,9 +7,9 @@ mod spark;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float64Array, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{ArrayRef, AsArray, Float64Array, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use headwater_core::diagnostic::{SourceFile, Span};
-use headwater_core::model::{Query, Relation, RelationSource};
+use headwater_core::model::{Query, Relation, RelationSource, Settings};
 use headwater_core::name::DatasetName;
 use headwater_core::sql::{ParsedRelation, ParsedSource, Statement, parse_file};
 use headwater_lake::engine::Engine;
@@ -58,4 +58,23 @@ async fn run(engine: &Engine, text: &str) -> Result<Vec<RecordBatch>, String> {
     }
     let shown = |error: LakeError| error.to_string();
     engine.plan(&session, &query).await.map_err(shown)?.collect().await.map_err(|error| shown(LakeError::query(error)))
+}
+
+#[tokio::test]
+async fn floating_point_is_compared_with_decimals_whatever_its_size() {
+    let engine = Engine::new(&Settings::default()).unwrap();
+    for (number, holds) in [
+        ("NaN", "x > 0.5 AND NOT x BETWEEN 0.5 AND 9.5 AND x NOT IN (0.5, 9.5) AND x * 0.5 > 9.5 AND x <> 0.5"),
+        ("1e300", "x > 0.5 AND 0.5 < x AND NOT x BETWEEN 0.5 AND 9.5 AND x NOT IN (0.5, 9.5) AND x * 0.5 > 9.5"),
+        ("-Infinity", "x < 0.5 AND x NOT IN (0.5) AND coalesce(nullif(x, 0.5), 0) < -9.5 AND NOT x <=> 0.5"),
+        (
+            "0.5",
+            "x = 0.5 AND x IN (0.5) AND x BETWEEN 0.5 AND 0.6 AND CASE x WHEN 0.5 THEN true END AND nullif(x, 0.5) IS NULL",
+        ),
+        ("0.1", "x = 0.1 AND CAST(x AS FLOAT) <> 0.1 AND x <=> 0.1"),
+    ] {
+        let sql = format!("SELECT coalesce({holds}, false) AS v FROM (SELECT CAST('{number}' AS DOUBLE) AS x)");
+        let batches = run(&engine, &sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        assert!(batches[0].column(0).as_boolean().value(0), "{sql}");
+    }
 }

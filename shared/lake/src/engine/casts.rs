@@ -41,8 +41,8 @@ impl AnalyzerRule for SparkCasts {
     }
 }
 
-/// Lets floating point win over decimals where one type is sought for several values. Runs before type
-/// coercion, which would make them all decimals.
+/// Lets floating point win over decimals where one type is sought for several values, or they are compared. Runs before type
+/// coercion, which would make them all decimals: few numbers of floating point can be one.
 #[derive(Debug)]
 pub(super) struct FloatsFirst;
 
@@ -75,10 +75,36 @@ fn floats_first(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             let changed = as_floats(function.args.iter_mut().collect(), schema)?;
             Ok(Transformed::new_transformed(Expr::ScalarFunction(function), changed))
         }
+        Expr::ScalarFunction(mut function) if function.name() == "nullif" => {
+            // It has the type of the first one, whatever that is compared with.
+            let is_float = match function.args.first() {
+                Some(value) => value.get_type(schema)?.is_floating(),
+                None => false,
+            };
+            let changed = is_float && as_floats(function.args.iter_mut().collect(), schema)?;
+            Ok(Transformed::new_transformed(Expr::ScalarFunction(function), changed))
+        }
         Expr::Case(mut case) => {
             let results = case.when_then_expr.iter_mut().map(|(_, then)| then.as_mut());
-            let changed = as_floats(results.chain(case.else_expr.as_deref_mut()).collect(), schema)?;
+            let mut changed = as_floats(results.chain(case.else_expr.as_deref_mut()).collect(), schema)?;
+            if let Some(compared) = case.expr.as_deref_mut() {
+                let values = case.when_then_expr.iter_mut().map(|(when, _)| when.as_mut());
+                changed |= as_floats(std::iter::once(compared).chain(values).collect(), schema)?;
+            }
             Ok(Transformed::new_transformed(Expr::Case(case), changed))
+        }
+        Expr::BinaryExpr(mut binary) if binary.op.is_numerical_operators() || binary.op.supports_propagation() => {
+            let changed = as_floats(vec![&mut binary.left, &mut binary.right], schema)?;
+            Ok(Transformed::new_transformed(Expr::BinaryExpr(binary), changed))
+        }
+        Expr::Between(mut between) => {
+            let changed = as_floats(vec![&mut between.expr, &mut between.low, &mut between.high], schema)?;
+            Ok(Transformed::new_transformed(Expr::Between(between), changed))
+        }
+        Expr::InList(mut list) => {
+            let values = std::iter::once(list.expr.as_mut()).chain(&mut list.list);
+            let changed = as_floats(values.collect(), schema)?;
+            Ok(Transformed::new_transformed(Expr::InList(list), changed))
         }
         other => Ok(Transformed::no(other)),
     }
