@@ -53,7 +53,7 @@ impl AnalyzerRule for FloatsFirst {
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
         plan.transform_up_with_subqueries(|plan| {
-            let schema = merge_schema(&plan.inputs());
+            let schema = schema_of(&plan)?;
             let names = NamePreserver::new(&plan);
             plan.map_expressions(|expr| {
                 let name = names.save(&expr);
@@ -63,6 +63,16 @@ impl AnalyzerRule for FloatsFirst {
             .map_data(LogicalPlan::recompute_schema)
         })
         .data()
+    }
+}
+
+/// The columns that a plan's expressions name: those of its inputs, or of the table that it scans.
+fn schema_of(plan: &LogicalPlan) -> Result<DFSchema> {
+    match plan {
+        LogicalPlan::TableScan(scan) => {
+            DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())
+        }
+        other => Ok(merge_schema(&other.inputs())),
     }
 }
 
@@ -78,7 +88,7 @@ fn floats_first(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         Expr::ScalarFunction(mut function) if function.name() == "nullif" => {
             // It has the type of the first one, whatever that is compared with.
             let is_float = match function.args.first() {
-                Some(value) => value.get_type(schema)?.is_floating(),
+                Some(value) => value.get_type(schema).is_ok_and(|data_type| data_type.is_floating()),
                 None => false,
             };
             let changed = is_float && as_floats(function.args.iter_mut().collect(), schema)?;
@@ -110,9 +120,10 @@ fn floats_first(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     }
 }
 
-/// Makes decimals floating point if any of the others is.
+/// Makes decimals floating point if any of the others is; nothing where a type can't be told.
 fn as_floats(values: Vec<&mut Expr>, schema: &DFSchema) -> Result<bool> {
-    let types = values.iter().map(|value| value.get_type(schema)).collect::<Result<Vec<_>>>()?;
+    let types = values.iter().map(|value| value.get_type(schema)).collect::<Result<Vec<_>>>();
+    let Ok(types) = types else { return Ok(false) };
     if !types.iter().any(DataType::is_floating) {
         return Ok(false);
     }
