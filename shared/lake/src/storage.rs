@@ -50,7 +50,11 @@ impl Storage {
         Ok(if storage.is_near() { storage } else { storage.remembering() })
     }
 
-    fn of(location: &str) -> Result<Self> {
+    /// The same of a place in which no tables are.
+    ///
+    /// # Errors
+    /// As [`Self::open`], but any folder will do.
+    pub(crate) fn of(location: &str) -> Result<Self> {
         if std::env::var_os("AWS_S3_LOCKING_PROVIDER").is_some() {
             return Err(LakeError::Configuration {
                 message: "AWS_S3_LOCKING_PROVIDER is set, but commits need no lock table and would only seem to use it"

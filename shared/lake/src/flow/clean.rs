@@ -71,7 +71,7 @@ impl FlowRun<'_> {
 
 /// The folder to move to.
 fn destination(landing: &Landing, to: &str) -> Result<Storage> {
-    let storage = Storage::open(to)?;
+    let storage = Storage::of(to)?;
     let (from, to_url) = (landing.storage().url(), storage.url());
     let is_elsewhere = (from.scheme(), from.authority()) != (to_url.scheme(), to_url.authority());
     let is_below = storage.location("").prefix_matches(&landing.storage().location(""));
